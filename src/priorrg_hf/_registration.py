@@ -1,0 +1,96 @@
+"""Registers PriorRG with the Auto classes and the pipeline registry, without importing them first.
+
+`import priorrg_hf` must stay fast and torch-free, yet `AutoModel.from_pretrained(folder)` has to work after it. So each
+registration waits for the transformers module that owns the mapping: it runs at once where that module is already loaded, and
+otherwise right after somebody imports it. Checked on transformers 5.18 to 5.23.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+
+def _register_config(module: ModuleType) -> None:
+    from .configuration_priorrg import PriorRGConfig
+
+    module.AutoConfig.register(PriorRGConfig.model_type, PriorRGConfig, exist_ok=True)
+
+
+def _register_models(module: ModuleType) -> None:
+    from .configuration_priorrg import PriorRGConfig
+    from .modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration, PriorRGModel
+
+    module.AutoModel.register(PriorRGConfig, PriorRGModel, exist_ok=True)
+    module.AutoModelForImageTextToText.register(PriorRGConfig, PriorRGForReportGeneration, exist_ok=True)
+    module.AutoModelForZeroShotImageClassification.register(
+        PriorRGConfig, PriorRGForContrastivePretraining, exist_ok=True
+    )
+
+
+def _register_processor(module: ModuleType) -> None:
+    from .configuration_priorrg import PriorRGConfig
+    from .processing_priorrg import PriorRGProcessor
+
+    module.AutoProcessor.register(PriorRGConfig, PriorRGProcessor, exist_ok=True)
+
+
+def _register_pipeline(module: ModuleType) -> None:
+    from .pipeline_priorrg import register_report_generation_pipeline
+
+    register_report_generation_pipeline()
+
+
+_REGISTRATIONS: dict[str, Callable[[ModuleType], None]] = {
+    "transformers.models.auto.configuration_auto": _register_config,
+    "transformers.models.auto.modeling_auto": _register_models,
+    "transformers.models.auto.processing_auto": _register_processor,
+    "transformers.pipelines": _register_pipeline,
+}
+
+
+class _RegisteringLoader(importlib.abc.Loader):
+    """Runs the module's own loader, then the registration that waited for it."""
+
+    def __init__(self, loader: importlib.abc.Loader, register: Callable[[ModuleType], None]):
+        self.loader = loader
+        self.register = register
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        # The module keeps its original loader, so that inspect and pickle see nothing unusual.
+        module.__loader__ = module.__spec__.loader = self.loader
+        self.register(module)
+
+
+class _RegistrationFinder(importlib.abc.MetaPathFinder):
+    """Wraps the loader of the modules in `waiting` once, and leaves every other import alone."""
+
+    def __init__(self, waiting: dict[str, Callable[[ModuleType], None]]):
+        self.waiting = waiting
+
+    def find_spec(self, fullname, path=None, target=None):
+        register = self.waiting.pop(fullname, None)
+        if register is None:
+            return None
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _RegisteringLoader(spec.loader, register)
+        return spec
+
+
+def install() -> None:
+    """Registers with the transformers modules that are loaded, and arranges it for those that are not yet."""
+    waiting = {}
+    for name, register in _REGISTRATIONS.items():
+        if name in sys.modules:
+            register(sys.modules[name])
+        else:
+            waiting[name] = register
+    if waiting:
+        sys.meta_path.insert(0, _RegistrationFinder(waiting))
