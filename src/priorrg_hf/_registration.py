@@ -1,8 +1,10 @@
-"""Registers PriorRG with the Auto classes and the pipeline registry, without importing them first.
+"""Makes PriorRG known to the Auto classes and the pipeline registry, without importing them or torch.
 
 `import priorrg_hf` must stay fast and torch-free, yet `AutoModel.from_pretrained(folder)` has to work after it. So each
-registration waits for the transformers module that owns the mapping: it runs at once where that module is already loaded, and
-otherwise right after somebody imports it. Checked on transformers 5.18 to 5.23.
+entry waits for the transformers module that owns the mapping: it is made at once where that module is loaded, and otherwise
+right after somebody imports it. The entries are names, resolved through the lazy attributes of this package on first use,
+exactly as transformers treats its own models. (The public `AutoModel.register` takes classes: importing ours while transformers is
+still importing itself would be circular.) The mappings' private fields are touched in this file only; checked on 5.18 to 5.23.
 """
 
 import importlib.abc
@@ -13,34 +15,37 @@ from collections.abc import Callable
 from types import ModuleType
 
 
-def _register_config(module: ModuleType) -> None:
-    from .configuration_priorrg import PriorRGConfig
+MODEL_TYPE = "priorrg"
+CONFIG_NAME = "PriorRGConfig"
 
-    module.AutoConfig.register(PriorRGConfig.model_type, PriorRGConfig, exist_ok=True)
+
+def _register_config(module: ModuleType) -> None:
+    module.CONFIG_MAPPING_NAMES[MODEL_TYPE] = CONFIG_NAME
+    module.CONFIG_MAPPING._modules[MODEL_TYPE] = sys.modules[__package__]
+
+
+def _add_to(mapping, class_name: str) -> None:
+    mapping._model_mapping[MODEL_TYPE] = class_name
+    mapping._reverse_config_mapping[CONFIG_NAME] = MODEL_TYPE
+    mapping._modules[MODEL_TYPE] = sys.modules[__package__]
 
 
 def _register_models(module: ModuleType) -> None:
-    from .configuration_priorrg import PriorRGConfig
-    from .modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration, PriorRGModel
-
-    module.AutoModel.register(PriorRGConfig, PriorRGModel, exist_ok=True)
-    module.AutoModelForImageTextToText.register(PriorRGConfig, PriorRGForReportGeneration, exist_ok=True)
-    module.AutoModelForZeroShotImageClassification.register(
-        PriorRGConfig, PriorRGForContrastivePretraining, exist_ok=True
-    )
+    _add_to(module.MODEL_MAPPING, "PriorRGModel")
+    _add_to(module.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, "PriorRGForReportGeneration")
+    _add_to(module.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING, "PriorRGForContrastivePretraining")
 
 
 def _register_processor(module: ModuleType) -> None:
-    from .configuration_priorrg import PriorRGConfig
-    from .processing_priorrg import PriorRGProcessor
-
-    module.AutoProcessor.register(PriorRGConfig, PriorRGProcessor, exist_ok=True)
+    _add_to(module.PROCESSOR_MAPPING, "PriorRGProcessor")
 
 
 def _register_pipeline(module: ModuleType) -> None:
-    from .pipeline_priorrg import register_report_generation_pipeline
+    # The pipeline module imports transformers.pipelines itself; when that import is the one under way, it registers at its end.
+    if f"{__package__}.pipeline_priorrg" not in sys.modules:
+        from .pipeline_priorrg import register_report_generation_pipeline
 
-    register_report_generation_pipeline()
+        register_report_generation_pipeline()
 
 
 _REGISTRATIONS: dict[str, Callable[[ModuleType], None]] = {
