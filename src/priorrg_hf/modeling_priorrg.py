@@ -1,0 +1,1079 @@
+"""PriorRG models: the encoder that turns a study into a coarse-to-fine memory, and its two heads.
+
+The forward passes follow arXiv 2508.05353, section "Method": clinical context, current image and prior image become the
+memory `[context ; spatiotemporal ; visual]`, each segment decoded by one shared Perceiver from the segment before it. Stage 1
+aligns the first two segments with reports, stage 2 writes the report from all three.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.cache_utils import Cache, EncoderDecoderCache
+from transformers.generation import GenerationConfig, GenerationMixin
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling, Seq2SeqLMOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertModel
+from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
+from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_priorrg import PriorRGConfig
+
+
+# Rows of the time position table.
+CURRENT, PRIOR = 0, 1
+
+# The published generation defaults (beam search with 3 beams, 100 tokens with the start token).
+PUBLISHED_GENERATION = {"max_length": 100, "num_beams": 3}
+
+
+@dataclass
+class PriorRGModelOutput(ModelOutput):
+    r"""
+    Output of [`PriorRGModel`]. Segments that the configuration leaves out are `None`.
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, segments * num_latents, hidden_size)`):
+            The memory: the active segments in the order of `config.memory_segments`.
+        context_embeds (`torch.FloatTensor` of shape `(batch_size, num_latents, hidden_size)`, *optional*):
+            Context segment, `P(context)`.
+        spatiotemporal_embeds (`torch.FloatTensor` of shape `(batch_size, num_latents, hidden_size)`, *optional*):
+            Spatiotemporal segment: current image and change since the prior, given the context.
+        visual_embeds (`torch.FloatTensor` of shape `(batch_size, num_latents, hidden_size)`, *optional*):
+            Fine visual detail of the current image, given the segments before.
+        context_features (`torch.FloatTensor` of shape `(batch_size, tokens, hidden_size)`, *optional*):
+            Projected context tokens, with `output_features=True`.
+        spatiotemporal_features (`torch.FloatTensor` of shape `(batch_size, patches, hidden_size)`, *optional*):
+            Current features fused with the prior's, with `output_features=True`.
+        visual_features (`torch.FloatTensor` of shape `(batch_size, patches, hidden_size)`, *optional*):
+            Layer-fused current features, with `output_features=True`.
+        hidden_states (`tuple[torch.FloatTensor]`, *optional*):
+            With `output_hidden_states=True`: the Perceiver's latents at the start and after each block, use by use.
+        attentions (`tuple[torch.FloatTensor]`, *optional*):
+            With `output_attentions=True` (eager attention): the Perceiver's cross-attention maps, block by block.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    context_embeds: torch.FloatTensor | None = None
+    spatiotemporal_embeds: torch.FloatTensor | None = None
+    visual_embeds: torch.FloatTensor | None = None
+    context_features: torch.FloatTensor | None = None
+    spatiotemporal_features: torch.FloatTensor | None = None
+    visual_features: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class PriorRGContrastiveOutput(ModelOutput):
+    r"""
+    Output of [`PriorRGForContrastivePretraining`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*):
+            Symmetric cross-entropy against the multi-positive targets.
+        logits_per_image (`torch.FloatTensor` of shape `(batch_size, reports)`):
+            Scaled cosine similarity of each study with each report.
+        logits_per_text (`torch.FloatTensor` of shape `(reports, batch_size)`):
+            Its transpose.
+        image_embeds (`torch.FloatTensor` of shape `(batch_size, hidden_size)`):
+            L2-normalised study embeddings (image, prior and context).
+        text_embeds (`torch.FloatTensor` of shape `(reports, hidden_size)`):
+            L2-normalised report embeddings.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits_per_image: torch.FloatTensor | None = None
+    logits_per_text: torch.FloatTensor | None = None
+    image_embeds: torch.FloatTensor | None = None
+    text_embeds: torch.FloatTensor | None = None
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    # In 32 bits, as the fused kernels do.
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+def attend(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Multi-head attention of `(batch, length, heads * head_dim)` tensors through the attention interface.
+
+    `module` gives `config`, `num_heads`, `scaling` and `is_causal`. Returns the heads side by side, and the weights where the
+    implementation has them.
+    """
+    batch_size, length, width = query.shape
+    query, key, value = (
+        states.view(batch_size, -1, module.num_heads, width // module.num_heads).transpose(1, 2)
+        for states in (query, key, value)
+    )
+    attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+        module.config._attn_implementation, eager_attention_forward
+    )
+    output, weights = attention_interface(
+        module, query, key, value, attention_mask, dropout=0.0, scaling=module.scaling, **kwargs
+    )
+    return output.reshape(batch_size, length, width), weights
+
+
+class PriorRGProjection(nn.Module):
+    """Token-wise projection into the shared space: Linear, BatchNorm, ReLU, Linear (vision: LayerNorm first)."""
+
+    def __init__(self, config: PriorRGConfig, input_size: int, pre_norm: bool):
+        super().__init__()
+        inner_size = config.hidden_size // 2
+        self.norm = nn.LayerNorm(input_size, eps=config.layer_norm_eps) if pre_norm else nn.Identity()
+        self.fc1 = nn.Linear(input_size, inner_size)
+        self.batch_norm = nn.BatchNorm1d(inner_size)
+        self.fc2 = nn.Linear(inner_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        hidden_states = self.fc1(self.norm(hidden_states))
+        # Statistics over batch and tokens together, padded tokens too, as published.
+        hidden_states = self.batch_norm(hidden_states.flatten(0, 1)).view(hidden_states.shape)
+        return self.fc2(nn.functional.relu(hidden_states))
+
+
+class PriorRGTemporalAttention(nn.Module):
+    """Cross-attention of current features to prior features; all four linears have biases."""
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        self.config = config
+        self.num_heads = config.temporal_fusion_num_heads
+        inner_size = self.num_heads * config.temporal_fusion_head_dim
+        self.scaling = config.temporal_fusion_head_dim**-0.5
+        self.is_causal = False
+        self.q_proj = nn.Linear(config.hidden_size, inner_size)
+        self.k_proj = nn.Linear(config.hidden_size, inner_size)
+        self.v_proj = nn.Linear(config.hidden_size, inner_size)
+        self.o_proj = nn.Linear(inner_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor, prior_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        query, key, value = self.q_proj(hidden_states), self.k_proj(prior_states), self.v_proj(prior_states)
+        return self.o_proj(attend(self, query, key, value, None, **kwargs)[0])
+
+
+class PriorRGTemporalFusionBlock(GradientCheckpointingLayer):
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.prior_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = PriorRGTemporalAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.fc1 = nn.Linear(config.hidden_size, config.hidden_size)
+        self.fc2 = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor, prior_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        hidden_states = hidden_states + self.attention(
+            self.norm(hidden_states), self.prior_norm(prior_states), **kwargs
+        )
+        return hidden_states + self.fc2(nn.functional.gelu(self.fc1(self.mlp_norm(hidden_states))))
+
+
+class PriorRGTemporalFusion(nn.Module):
+    """Spatiotemporal fusion (STF): blocks of cross-attention from the current image to the prior, then a LayerNorm."""
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            PriorRGTemporalFusionBlock(config) for _ in range(config.temporal_fusion_num_blocks)
+        )
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: torch.Tensor, prior_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, prior_states, **kwargs)
+        return self.norm(hidden_states)
+
+
+class PriorRGPerceiverAttention(nn.Module):
+    """Attention of latents to a sequence, after Perceiver (Jaegle et al., 2021): only the output linear has a bias."""
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        self.config = config
+        self.num_heads = config.perceiver_num_heads
+        inner_size = self.num_heads * config.perceiver_head_dim
+        self.scaling = config.perceiver_head_dim**-0.5
+        self.is_causal = False
+        self.to_q = nn.Linear(config.hidden_size, inner_size, bias=False)
+        self.to_kv = nn.Linear(config.hidden_size, inner_size * 2, bias=False)
+        self.to_out = nn.Linear(inner_size, config.hidden_size)
+
+    def forward(
+        self, latents: torch.Tensor, context: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        key, value = self.to_kv(context).chunk(2, dim=-1)
+        output, weights = attend(self, self.to_q(latents), key, value, attention_mask, **kwargs)
+        return self.to_out(output), weights
+
+
+class PriorRGFeedForward(nn.Module):
+    """GEGLU feed-forward (Shazeer, 2020)."""
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        inner_size = config.hidden_size * config.perceiver_ff_multiplier
+        self.fc1 = nn.Linear(config.hidden_size, inner_size * 2)
+        self.fc2 = nn.Linear(inner_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        value, gate = self.fc1(hidden_states).chunk(2, dim=-1)
+        return self.fc2(value * nn.functional.gelu(gate))
+
+
+class PriorRGPerceiverBlock(GradientCheckpointingLayer):
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        self.cross_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.context_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.cross_attention = PriorRGPerceiverAttention(config)
+        self.cross_ff_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.cross_ff = PriorRGFeedForward(config)
+        self.self_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attention = PriorRGPerceiverAttention(config)
+        self.self_ff_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_ff = PriorRGFeedForward(config)
+
+    def forward(
+        self, latents: torch.Tensor, context: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> torch.Tensor:
+        context = self.context_norm(context)
+        latents = latents + self.cross_attention(self.cross_norm(latents), context, attention_mask, **kwargs)[0]
+        latents = latents + self.cross_ff(self.cross_ff_norm(latents))
+        normed = self.self_norm(latents)
+        latents = latents + self.self_attention(normed, normed, **kwargs)[0]
+        return latents + self.self_ff(self.self_ff_norm(latents))
+
+
+class PriorRGPerceiver(nn.Module):
+    """Compresses a sequence of any length into `num_latents` tokens, from learned latents or from given ones."""
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        self.config = config
+        self.latents = nn.Parameter(torch.empty(config.num_latents, config.hidden_size))
+        self.layers = nn.ModuleList(PriorRGPerceiverBlock(config) for _ in range(config.perceiver_num_blocks))
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        latents: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        if latents is None:
+            latents = self.latents.expand(hidden_states.shape[0], -1, -1)
+        if attention_mask is not None:
+            attention_mask = create_bidirectional_mask(
+                config=self.config,
+                inputs_embeds=latents,
+                attention_mask=attention_mask,
+                encoder_hidden_states=hidden_states,
+            )
+        for layer in self.layers:
+            latents = layer(latents, hidden_states, attention_mask, **kwargs)
+        return latents
+
+
+class PriorRGLayerFusion(nn.Module):
+    """Attention-enhanced layer fusion (ALF): all vision layers as the channels of one image, weighed by CBAM
+    (Woo et al., 2018) with a residual, then squeezed to a single layer."""
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__()
+        num_layers = config.vision_config.num_hidden_layers
+        self.channel_fc1 = nn.Conv2d(num_layers, max(1, num_layers // 4), kernel_size=1, bias=False)
+        self.channel_fc2 = nn.Conv2d(max(1, num_layers // 4), num_layers, kernel_size=1, bias=False)
+        self.spatial_conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(num_layers, max(1, num_layers // 2), kernel_size=1)
+        self.batch_norm = nn.BatchNorm2d(max(1, num_layers // 2))
+        self.conv2 = nn.Conv2d(max(1, num_layers // 2), 1, kernel_size=1)
+
+    def channel_mlp(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.channel_fc2(nn.functional.relu(self.channel_fc1(pooled)))
+
+    def forward(self, layers: torch.Tensor) -> torch.Tensor:
+        # layers: (batch, layers, patches, width)
+        average = layers.mean(dim=(2, 3), keepdim=True)
+        maximum = layers.amax(dim=(2, 3), keepdim=True)
+        scaled = layers * torch.sigmoid(self.channel_mlp(average) + self.channel_mlp(maximum))
+        pooled = torch.cat([scaled.amax(dim=1, keepdim=True), scaled.mean(dim=1, keepdim=True)], dim=1)
+        fused = layers + scaled * torch.sigmoid(self.spatial_conv(pooled))
+        fused = self.conv2(nn.functional.relu(self.batch_norm(self.conv1(fused))))
+        return fused.squeeze(1)  # (batch, patches, width)
+
+
+class PriorRGPreTrainedModel(PreTrainedModel):
+    """Base class: weight initialisation, loading, and the features that all PriorRG models support."""
+
+    config: PriorRGConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("text", "image")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["PriorRGPerceiverBlock", "PriorRGTemporalFusionBlock", "PriorRGLayerFusion"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _can_record_outputs = {
+        "hidden_states": PriorRGPerceiverBlock,
+        "attentions": OutputRecorder(PriorRGPerceiverAttention, index=1, layer_name="cross_attention"),
+    }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, PriorRGPerceiver):
+            init.normal_(module.latents, mean=0.0, std=1.0)
+        elif isinstance(module, PriorRGModel):
+            init.normal_(module.view_position_embedding, mean=0.0, std=self.config.initializer_range)
+            init.normal_(module.time_position_embedding, mean=0.0, std=self.config.initializer_range)
+        elif isinstance(module, PriorRGForContrastivePretraining):
+            init.constant_(module.logit_scale, self.config.logit_scale_init_value)
+
+    @classmethod
+    def from_pretrained_backbones(
+        cls,
+        vision: str | None = None,
+        text: str | None = None,
+        decoder: str | None = None,
+        config: PriorRGConfig | None = None,
+        **config_kwargs,
+    ) -> "PriorRGPreTrainedModel":
+        r"""
+        A new model whose backbones start from pretrained weights. Everything else is new.
+
+        Args:
+            vision (`str`, *optional*):
+                Hub id or folder of a DINOv2 model, such as `"microsoft/rad-dino"`. Sets `config.vision_config`.
+            text (`str`, *optional*):
+                Hub id or folder of a BERT model, such as `"microsoft/BiomedVLP-CXR-BERT-specialized"`, read as plain
+                BERT weights (no remote code). Its first `config.text_config.num_hidden_layers` layers are taken; its word
+                embeddings are not, because the decoder's tokenizer is used.
+            decoder (`str`, *optional*):
+                Hub id or folder of a GPT-2 model, such as `"distilbert/distilgpt2"`. Its embeddings keep their rows and grow
+                to the vocabulary of `config`; cross-attention is new. Left out: random weights, as published.
+            config ([`PriorRGConfig`], *optional*):
+                Shapes of everything that no backbone decides. Default: `PriorRGConfig(**config_kwargs)`.
+
+        Raises:
+            ValueError: a backbone is of another model type, or has too few layers.
+        """
+        config = config if config is not None else PriorRGConfig(**config_kwargs)
+        settings = config.to_dict()
+        parts: dict[str, PreTrainedModel] = {}
+        if vision is not None:
+            parts["vision"] = Dinov2Model.from_pretrained(vision)
+            settings["vision_config"] = parts["vision"].config.to_dict()
+        if text is not None:
+            parts["text"] = _load_bert(text, config.text_config.num_hidden_layers)
+            settings["text_config"] = {
+                **parts["text"].config.to_dict(),
+                "vocab_size": config.text_config.vocab_size,
+                "pad_token_id": config.pad_token_id,
+            }
+        if decoder is not None:
+            parts["decoder"] = GPT2LMHeadModel.from_pretrained(decoder)
+            settings["decoder_config"] = {
+                **parts["decoder"].config.to_dict(),
+                "vocab_size": config.decoder_config.vocab_size,
+                "pad_token_id": config.pad_token_id,
+            }
+        model = cls(PriorRGConfig.from_dict(settings))
+        base = getattr(model, model.base_model_prefix, model)
+        if "vision" in parts:
+            base.vision_model.load_state_dict(parts["vision"].state_dict())
+        if "text" in parts:
+            state = parts["text"].state_dict()
+            state["embeddings.word_embeddings.weight"] = base.text_model.embeddings.word_embeddings.weight.data
+            base.text_model.load_state_dict(state)
+        if "decoder" in parts and hasattr(model, "decoder"):
+            _copy_decoder(parts["decoder"], model.decoder)
+        return model
+
+
+def _load_bert(name: str, num_layers: int) -> BertModel:
+    """Plain BERT weights from a repository whose own model type may be a relative of BERT (CXR-BERT's is)."""
+    settings, _ = BertConfig.get_config_dict(name)
+    known = {field: settings[field] for field in BertConfig().to_dict() if field in settings}
+    known.pop("model_type", None)
+    bert_config = BertConfig(**known)
+    if bert_config.num_hidden_layers < num_layers:
+        raise ValueError(
+            f"`text`={name!r} has {bert_config.num_hidden_layers} layers, but `text_config.num_hidden_layers` asks for "
+            f"{num_layers}."
+        )
+    bert_config.num_hidden_layers = num_layers
+    model, report = BertModel.from_pretrained(
+        name, config=bert_config, add_pooling_layer=False, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise ValueError(f"`text`={name!r} is no BERT checkpoint: it lacks {sorted(report['missing_keys'])[:5]}.")
+    return model
+
+
+def _copy_decoder(source: GPT2LMHeadModel, target: GPT2LMHeadModel):
+    """Copies a GPT-2 without cross-attention into a decoder with it, and with a larger vocabulary."""
+    state = source.state_dict()
+    state.pop("lm_head.weight")
+    embeddings = target.transformer.wte.weight.data
+    rows = min(source.config.vocab_size, target.config.vocab_size)
+    # New tokens start at the mean of the known ones (Hewitt, 2021), where they disturb the softmax least.
+    embeddings.copy_(state["transformer.wte.weight"][:rows].mean(dim=0).expand_as(embeddings))
+    embeddings[:rows] = state["transformer.wte.weight"][:rows]
+    state["transformer.wte.weight"] = embeddings
+    unexpected = target.load_state_dict(state, strict=False).unexpected_keys
+    if unexpected:
+        raise ValueError(f"The decoder checkpoint holds weights that GPT-2 does not have: {unexpected[:5]}.")
+
+
+class PriorRGModel(PriorRGPreTrainedModel):
+    r"""
+    The encoder of PriorRG: clinical context, current image and prior image in, the decoder's memory out.
+
+    Args:
+        config ([`PriorRGConfig`]):
+            Configuration.
+        add_visual_segment (`bool`, *optional*, defaults to `True`):
+            Whether to build and compute the visual segment, which stage 1 does not have.
+    """
+
+    def __init__(self, config: PriorRGConfig, add_visual_segment: bool = True):
+        super().__init__(config)
+        self.has_visual_segment = add_visual_segment and "visual" in config.memory_segments
+        self.vision_model = Dinov2Model(config.vision_config)
+        self.text_model = BertModel(config.text_config, add_pooling_layer=False)
+        self.vision_projection = PriorRGProjection(config, config.vision_config.hidden_size, pre_norm=True)
+        self.text_projection = PriorRGProjection(config, config.text_config.hidden_size, pre_norm=False)
+        self.view_position_embedding = nn.Parameter(
+            torch.empty(len(config.view_positions), config.vision_config.hidden_size)
+        )
+        self.time_position_embedding = nn.Parameter(torch.empty(2, config.hidden_size))
+        self.temporal_fusion = PriorRGTemporalFusion(config) if config.use_prior else None
+        self.spatiotemporal_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.perceiver = PriorRGPerceiver(config)
+        self.layer_fusion = PriorRGLayerFusion(config) if self.has_visual_segment and config.use_layer_fusion else None
+        self.visual_norm = (
+            nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) if self.has_visual_segment else None
+        )
+        if config.freeze_vision:
+            self.freeze_vision_encoder()
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.text_model.set_input_embeddings(value)
+
+    def get_encoder(self, modality: str | None = None):
+        return self.vision_model if modality == "image" else self
+
+    def freeze_vision_encoder(self):
+        """Takes the vision encoder's parameters out of training. It stays in evaluation mode from now on."""
+        self.config.freeze_vision = True
+        self.vision_model.requires_grad_(False)
+        self.vision_model.eval()
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        if self.config.freeze_vision:
+            self.vision_model.eval()
+        return self
+
+    def get_text_features(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Projected text tokens of shape `(batch_size, tokens, hidden_size)`; `pooler_output` is the first one."""
+        outputs = self.text_model(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **_without_capture(kwargs)
+        )
+        hidden_states = self.text_projection(outputs.last_hidden_state)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states[:, 0])
+
+    def encode_images(
+        self, pixel_values: torch.FloatTensor, output_layers: bool = False, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
+        """The vision encoder's final features `(images, patches, width)` and, if asked, the output of each layer before the
+        final LayerNorm."""
+        trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.vision_model.parameters())
+        with torch.set_grad_enabled(trained):
+            outputs = self.vision_model(
+                pixel_values.to(self.vision_model.dtype),
+                output_hidden_states=output_layers,
+                **_without_capture(kwargs),
+            )
+        # Entry 0 of the hidden states is the embedding output, which is no layer.
+        return outputs.last_hidden_state, outputs.hidden_states[1:] if output_layers else None
+
+    def project_image_features(
+        self, features: torch.Tensor, view_position_ids: torch.LongTensor | None, time: int
+    ) -> torch.Tensor:
+        """`(images, patches, vision width)` -> `(images, patches, hidden_size)`, with view and time position added."""
+        if view_position_ids is None:
+            view = self.view_position_embedding[self.config.view_positions["unk"]]
+        else:
+            view = self.view_position_embedding[view_position_ids][:, None]
+        return self.vision_projection(features + view) + self.time_position_embedding[time]
+
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        view_position_ids: torch.LongTensor | None = None,
+        prior_pixel_values: torch.FloatTensor | None = None,
+        prior_view_position_ids: torch.LongTensor | None = None,
+        prior_mask: torch.BoolTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        vision_last_hidden_state: torch.FloatTensor | None = None,
+        vision_hidden_states: torch.FloatTensor | None = None,
+        prior_vision_last_hidden_state: torch.FloatTensor | None = None,
+        output_features: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> PriorRGModelOutput:
+        r"""
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, tokens)`, *optional*):
+                Clinical context, `[INDICATION] ... [SEP] [HISTORY] ...`. A study without one has the bare template.
+            attention_mask (`torch.Tensor` of shape `(batch_size, tokens)`, *optional*):
+                0 at padded context tokens.
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, channels, height, width)`):
+                Current images.
+            view_position_ids (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+                Ids of `config.view_positions`. Default: the id of `"unk"`.
+            prior_pixel_values (`torch.FloatTensor` of shape `(batch_size, channels, height, width)`, *optional*):
+                Prior images; rows without a prior are ignored, whatever they hold.
+            prior_view_position_ids (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+                Like `view_position_ids`, for the priors.
+            prior_mask (`torch.BoolTensor` of shape `(batch_size,)`, *optional*):
+                `True` where a prior exists. Default: everywhere if priors are given, else nowhere.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, tokens, text width)`, *optional*):
+                Word embeddings of the context, instead of `input_ids`.
+            vision_last_hidden_state (`torch.FloatTensor` of shape `(batch_size, patches, vision width)`, *optional*):
+                Features of a frozen vision encoder, computed before; replaces `pixel_values`.
+            vision_hidden_states (`torch.FloatTensor` of shape `(batch_size, layers, patches, vision width)`, *optional*):
+                The output of each of its layers, needed with it where layers are fused.
+            prior_vision_last_hidden_state (`torch.FloatTensor` like `vision_last_hidden_state`, *optional*):
+                The same for the priors; replaces `prior_pixel_values`.
+            output_features (`bool`, *optional*, defaults to `False`):
+                Whether to return the token features that the Perceiver reads.
+        """
+        kwargs = _without_capture(kwargs)
+        self._check_inputs(input_ids, inputs_embeds, pixel_values, vision_last_hidden_state, vision_hidden_states)
+        prior_inputs = prior_pixel_values if prior_vision_last_hidden_state is None else prior_vision_last_hidden_state
+        prior_mask = self._resolve_prior_mask(
+            prior_mask, prior_inputs, pixel_values if vision_last_hidden_state is None else vision_last_hidden_state
+        )
+        prior_rows = self._prior_rows(prior_mask)
+
+        current, layers, prior = self._image_features(
+            pixel_values,
+            prior_pixel_values,
+            vision_last_hidden_state,
+            vision_hidden_states,
+            prior_vision_last_hidden_state,
+            prior_rows,
+            **kwargs,
+        )
+        # In training the BatchNorm takes its statistics call by call, in the published order: fused, current, prior.
+        fused = None
+        if layers is not None:
+            fused = self.project_image_features(self.layer_fusion(layers), view_position_ids, CURRENT)
+        current = self.project_image_features(current, view_position_ids, CURRENT)
+        spatiotemporal = self._fuse_prior(current, prior, prior_view_position_ids, prior_mask, prior_rows, **kwargs)
+
+        context, context_latents = None, None
+        if self.config.use_context:
+            context = self.get_text_features(input_ids, attention_mask, inputs_embeds, **kwargs).last_hidden_state
+            context_latents = self.perceiver(
+                context, attention_mask=attention_mask if self.config.mask_context_padding else None, **kwargs
+            )
+        spatiotemporal_latents = self.perceiver(spatiotemporal, latents=context_latents, **kwargs)
+        visual, visual_latents = None, None
+        if self.has_visual_segment:
+            visual = self.visual_norm(fused if fused is not None else current)
+            visual_latents = self.perceiver(visual, latents=spatiotemporal_latents, **kwargs)
+
+        segments = {
+            "context": context_latents,
+            "spatiotemporal": spatiotemporal_latents,
+            "visual": visual_latents,
+        }
+        memory = [segments[name] for name in self.config.memory_segments if segments[name] is not None]
+        return PriorRGModelOutput(
+            last_hidden_state=torch.cat(memory, dim=1),
+            context_embeds=context_latents,
+            spatiotemporal_embeds=spatiotemporal_latents,
+            visual_embeds=visual_latents,
+            context_features=context if output_features else None,
+            spatiotemporal_features=spatiotemporal if output_features else None,
+            visual_features=visual if output_features else None,
+        )
+
+    def _check_inputs(self, input_ids, inputs_embeds, pixel_values, vision_last_hidden_state, vision_hidden_states):
+        if self.config.use_context and (input_ids is None) == (inputs_embeds is None):
+            raise ValueError(
+                "Give the clinical context as `input_ids` or as `inputs_embeds`, one of them. A study without context has "
+                'the bare text "[INDICATION] [SEP] [HISTORY] ", which PriorRGProcessor makes.'
+            )
+        if (pixel_values is None) == (vision_last_hidden_state is None):
+            raise ValueError(
+                "Give the current images as `pixel_values` or as `vision_last_hidden_state`, one of them."
+            )
+        if self.layer_fusion is not None and vision_last_hidden_state is not None and vision_hidden_states is None:
+            raise ValueError("Layer fusion needs `vision_hidden_states` together with `vision_last_hidden_state`.")
+
+    def _resolve_prior_mask(self, prior_mask, prior_inputs, current_inputs) -> torch.BoolTensor | None:
+        """`None` where no study of the batch can have a prior."""
+        if not self.config.use_prior:
+            return None
+        if prior_inputs is None:
+            if prior_mask is not None and not _traced() and prior_mask.any():
+                raise ValueError("`prior_mask` marks priors, but neither `prior_pixel_values` nor features are given.")
+            return None
+        batch_size = current_inputs.shape[0]
+        if prior_mask is None:
+            prior_mask = torch.ones(batch_size, dtype=torch.bool, device=current_inputs.device)
+        if prior_inputs.shape[0] != batch_size or prior_mask.shape != (batch_size,):
+            raise ValueError(
+                f"`prior_pixel_values` and `prior_mask` need one row a study ({batch_size}), got shapes "
+                f"{tuple(prior_inputs.shape)} and {tuple(prior_mask.shape)}; rows without a prior hold zeros and False."
+            )
+        return prior_mask.bool()
+
+    def _prior_rows(self, prior_mask: torch.BoolTensor | None) -> torch.LongTensor | None:
+        """Indices of the studies with a prior, so that the others cost nothing; `None` under compilation and export, where
+        shapes must not depend on data and every row takes the prior path before the mask decides."""
+        if prior_mask is None or (_traced() and not self.training):
+            return None
+        return prior_mask.nonzero().flatten()
+
+    def _image_features(
+        self, pixel_values, prior_pixel_values, current, layers, prior, prior_rows, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Final features of the current images, all their layers (if fused), final features of the priors: one vision
+        pass for all images that are not given as features."""
+        has_prior = self.config.use_prior and (prior_pixel_values is not None or prior is not None)
+        if has_prior and prior_rows is not None:
+            prior_pixel_values = prior_pixel_values[prior_rows] if prior is None else None
+            prior = prior[prior_rows] if prior is not None else None
+        images = [] if current is not None else [pixel_values]
+        if has_prior and prior is None:
+            images.append(prior_pixel_values)
+        if images:
+            need_layers = self.layer_fusion is not None and current is None
+            features, all_layers = self.encode_images(torch.cat(images), need_layers, **kwargs)
+            if current is None:
+                current = features[: pixel_values.shape[0]]
+                features = features[pixel_values.shape[0] :]
+                if need_layers:
+                    layers = torch.stack([layer[: current.shape[0]] for layer in all_layers], dim=1)
+            if has_prior and prior is None:
+                prior = features
+        return current, layers if self.layer_fusion is not None else None, prior if has_prior else None
+
+    def _fuse_prior(self, current, prior, prior_view_position_ids, prior_mask, prior_rows, **kwargs) -> torch.Tensor:
+        """STF where a prior exists, the normalised current features elsewhere."""
+        alone = self.spatiotemporal_norm(current)
+        if prior is None or (prior_rows is not None and len(prior_rows) == 0 and not self._keeps_unused_parameters()):
+            return alone
+        if prior_rows is None:
+            prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
+            return torch.where(prior_mask[:, None, None], self.temporal_fusion(current, prior, **kwargs), alone)
+        if prior_view_position_ids is not None:
+            prior_view_position_ids = prior_view_position_ids[prior_rows]
+        if len(prior_rows):
+            prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
+        else:
+            # BatchNorm has no statistics of an empty batch.
+            prior = current[prior_rows]
+        fused = self.temporal_fusion(current[prior_rows], prior, **kwargs)
+        return alone.index_copy(0, prior_rows, fused.to(alone.dtype))
+
+    def _keeps_unused_parameters(self) -> bool:
+        """In training a batch without any prior still runs the fusion on zero rows, so that its parameters get zero gradients
+        rather than none, which distributed training needs."""
+        return self.training and torch.is_grad_enabled()
+
+
+def _traced() -> bool:
+    """Whether the code runs under torch.compile or torch.export."""
+    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
+
+
+def _without_capture(kwargs: dict) -> dict:
+    """Keyword arguments for the inner attention calls: what the output recorder and the loss read stops here."""
+    dropped = ("output_attentions", "output_hidden_states", "return_dict", "num_items_in_batch", "use_cache")
+    return {name: value for name, value in kwargs.items() if name not in dropped}
+
+
+def contrastive_loss(logits: torch.Tensor, study_ids: torch.Tensor, report_study_ids: torch.Tensor) -> torch.Tensor:
+    """Symmetric cross-entropy with multi-positive targets: all images and reports of one study belong together.
+
+    Args:
+        logits (`torch.Tensor` of shape `(images, reports)`): scaled similarities.
+        study_ids (`torch.Tensor` of shape `(images,)`): study of each image.
+        report_study_ids (`torch.Tensor` of shape `(reports,)`): study of each report.
+    """
+    same = (study_ids[:, None] == report_study_ids[None, :]).to(logits.dtype)
+    per_image = nn.functional.cross_entropy(logits, same / same.sum(dim=1, keepdim=True))
+    per_text = nn.functional.cross_entropy(logits.t(), same.t() / same.t().sum(dim=1, keepdim=True))
+    return (per_image + per_text) / 2
+
+
+class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
+    r"""
+    Stage 1: aligns studies (image, prior and context) with their reports.
+
+    The loss depends on the whole batch, so gradient accumulation does not enlarge the pool of negatives.
+    """
+
+    # A loss over pairs can't be normalised by a count of items, so Trainer must average it over accumulated batches.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__(config)
+        self.model = PriorRGModel(config, add_visual_segment=False)
+        self.logit_scale = nn.Parameter(torch.empty(()))
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.model.set_input_embeddings(value)
+
+    def get_encoder(self, modality: str | None = None):
+        return self.model.get_encoder(modality)
+
+    @can_return_tuple
+    def get_image_features(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        view_position_ids: torch.LongTensor | None = None,
+        prior_pixel_values: torch.FloatTensor | None = None,
+        prior_view_position_ids: torch.LongTensor | None = None,
+        prior_mask: torch.BoolTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Study features; arguments as in [`PriorRGModel.forward`].
+
+        Returns `last_hidden_state` (the context and spatiotemporal segments, `(batch_size, 2 * num_latents, hidden_size)`) and
+        `pooler_output`, their mean over tokens `(batch_size, hidden_size)`, not normalised.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=pixel_values,
+            view_position_ids=view_position_ids,
+            prior_pixel_values=prior_pixel_values,
+            prior_view_position_ids=prior_view_position_ids,
+            prior_mask=prior_mask,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        segments = [s for s in (outputs.context_embeds, outputs.spatiotemporal_embeds) if s is not None]
+        latents = torch.cat(segments, dim=1)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=latents,
+            pooler_output=latents.mean(dim=1),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Report features of `[CLS] [FINDINGS] ...` token ids: all projected tokens, and as `pooler_output` the first one, which
+        stands for the report, `(batch_size, hidden_size)`, not normalised."""
+        return self.model.get_text_features(input_ids, attention_mask, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        view_position_ids: torch.LongTensor | None = None,
+        prior_pixel_values: torch.FloatTensor | None = None,
+        prior_view_position_ids: torch.LongTensor | None = None,
+        prior_mask: torch.BoolTensor | None = None,
+        report_input_ids: torch.LongTensor | None = None,
+        report_attention_mask: torch.Tensor | None = None,
+        study_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        return_loss: bool = True,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> PriorRGContrastiveOutput:
+        r"""
+        Arguments beyond those of [`PriorRGModel.forward`]:
+
+        Args:
+            report_input_ids (`torch.LongTensor` of shape `(batch_size, report_tokens)`):
+                Reports, `[CLS] [FINDINGS] ...`.
+            report_attention_mask (`torch.Tensor` of shape `(batch_size, report_tokens)`, *optional*):
+                0 at padded report tokens.
+            study_ids (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+                Rows with the same id are positives of each other. Default: each row is a study of its own.
+            return_loss (`bool`, *optional*, defaults to `True`):
+                Whether to compute the loss.
+        """
+        if report_input_ids is None:
+            raise ValueError("`report_input_ids` is missing; for studies without reports call `get_image_features`.")
+        image_embeds = self.get_image_features(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=pixel_values,
+            view_position_ids=view_position_ids,
+            prior_pixel_values=prior_pixel_values,
+            prior_view_position_ids=prior_view_position_ids,
+            prior_mask=prior_mask,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        ).pooler_output
+        text_embeds = self.get_text_features(report_input_ids, report_attention_mask).pooler_output
+        image_embeds = nn.functional.normalize(image_embeds, dim=-1)
+        text_embeds = nn.functional.normalize(text_embeds, dim=-1)
+        logits_per_image = self.logit_scale.exp() * image_embeds @ text_embeds.t()
+        loss = None
+        if return_loss:
+            if study_ids is None:
+                study_ids = torch.arange(len(image_embeds), device=image_embeds.device)
+            loss = contrastive_loss(logits_per_image, study_ids, study_ids)
+        return PriorRGContrastiveOutput(
+            loss=loss,
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_image.t(),
+            image_embeds=image_embeds,
+            text_embeds=text_embeds,
+        )
+
+
+class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
+    r"""
+    Stage 2: writes the findings section from the memory. Research use only, not for clinical decisions.
+
+    Loads stage-1 checkpoints too: everything they learned is taken over; layer fusion, its norm and the decoder are new.
+    """
+
+    # Stage 1's temperature has no part in writing reports.
+    _keys_to_ignore_on_load_unexpected = [r"^logit_scale$"]
+
+    def __init__(self, config: PriorRGConfig):
+        super().__init__(config)
+        self.model = PriorRGModel(config)
+        self.memory_projection = (
+            nn.Linear(config.hidden_size, config.decoder_config.n_embd)
+            if config.hidden_size != config.decoder_config.n_embd
+            else None
+        )
+        self.decoder = GPT2LMHeadModel(config.decoder_config)
+        self.loss_type = "ForConditionalGeneration"
+        self.post_init()
+        self.generation_config = GenerationConfig(
+            **PUBLISHED_GENERATION,
+            bos_token_id=config.bos_token_id,
+            eos_token_id=config.eos_token_id,
+            pad_token_id=config.pad_token_id,
+            decoder_start_token_id=config.decoder_start_token_id,
+        )
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.decoder.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module):
+        self.decoder.set_output_embeddings(value)
+
+    def get_encoder(self, modality: str | None = None):
+        return self.model.get_encoder(modality)
+
+    def get_decoder(self):
+        return self.decoder
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+        """Resizes the word embeddings of the text encoder and of the decoder, which share one tokenizer."""
+        embeddings = self.model.text_model.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        self.decoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        self.vocab_size = self.config.decoder_config.vocab_size
+        return embeddings
+
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
+        """Labels moved one to the right behind the start token; padding and `[SEP]` become `[PAD]`, as published."""
+        decoder_input_ids = labels.new_full(labels.shape, self.config.decoder_start_token_id)
+        decoder_input_ids[:, 1:] = labels[:, :-1]
+        replaced = decoder_input_ids == -100
+        if self.config.sep_token_id is not None:
+            replaced = replaced | (decoder_input_ids == self.config.sep_token_id)
+        return decoder_input_ids.masked_fill(replaced, self.config.pad_token_id)
+
+    def generate(self, *args, **kwargs):
+        """As `GenerationMixin.generate`, with the inputs of [`PriorRGModel.forward`].
+
+        Raises:
+            ValueError: no clinical context is given. (The bare context of a study without one is text too; without this check
+                the start token would silently take its place.)
+        """
+        inputs = args[0] if args else kwargs.get("inputs")
+        names = ("input_ids", "inputs_embeds", "encoder_outputs")
+        if self.config.use_context and inputs is None and all(kwargs.get(name) is None for name in names):
+            raise ValueError(
+                "`generate` needs the clinical context as `input_ids`. For a study without one, PriorRGProcessor makes the "
+                'bare text "[INDICATION] [SEP] [HISTORY] ".'
+            )
+        return super().generate(*args, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.FloatTensor | None = None,
+        view_position_ids: torch.LongTensor | None = None,
+        prior_pixel_values: torch.FloatTensor | None = None,
+        prior_view_position_ids: torch.LongTensor | None = None,
+        prior_mask: torch.BoolTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        decoder_inputs_embeds: torch.FloatTensor | None = None,
+        vision_last_hidden_state: torch.FloatTensor | None = None,
+        vision_hidden_states: torch.FloatTensor | None = None,
+        prior_vision_last_hidden_state: torch.FloatTensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Seq2SeqLMOutput:
+        r"""
+        Arguments beyond those of [`PriorRGModel.forward`]:
+
+        Args:
+            labels (`torch.LongTensor` of shape `(batch_size, report_tokens)`, *optional*):
+                Target tokens, one a decoder position (without the start token); -100 is ignored. They are not shifted against
+                the logits; decoder inputs are made from them when none are given.
+            decoder_input_ids (`torch.LongTensor` of shape `(batch_size, report_tokens)`, *optional*):
+                The report so far, start token first.
+            decoder_attention_mask (`torch.Tensor` of shape `(batch_size, report_tokens)`, *optional*):
+                0 at padded report tokens.
+            encoder_outputs ([`PriorRGModelOutput`] or `tuple`, *optional*):
+                A memory computed before; its first entry is used.
+            decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, report_tokens, n_embd)`, *optional*):
+                Word embeddings of the report, instead of `decoder_input_ids`.
+            logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
+                How many of the last positions get logits; 0 means all.
+        """
+        loss_kwargs = {name: kwargs.pop(name) for name in ("num_items_in_batch",) if name in kwargs}
+        if labels is not None:
+            use_cache = False
+            if decoder_input_ids is None and decoder_inputs_embeds is None:
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if encoder_outputs is None:
+            encoder_outputs = self.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                pixel_values=pixel_values,
+                view_position_ids=view_position_ids,
+                prior_pixel_values=prior_pixel_values,
+                prior_view_position_ids=prior_view_position_ids,
+                prior_mask=prior_mask,
+                inputs_embeds=inputs_embeds,
+                vision_last_hidden_state=vision_last_hidden_state,
+                vision_hidden_states=vision_hidden_states,
+                prior_vision_last_hidden_state=prior_vision_last_hidden_state,
+                **{**kwargs, "return_dict": True},
+            )
+        outputs = self.decoder(
+            input_ids=decoder_input_ids,
+            attention_mask=decoder_attention_mask,
+            inputs_embeds=decoder_inputs_embeds,
+            encoder_hidden_states=self._project_memory(encoder_outputs[0], past_key_values),
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **{**kwargs, "return_dict": True},
+        )
+        loss = None
+        if labels is not None:
+            # `shift_labels` keeps the library's causal loss from shifting labels that are aligned already.
+            loss = self.loss_function(
+                logits=outputs.logits,
+                labels=labels,
+                vocab_size=self.config.decoder_config.vocab_size,
+                shift_labels=labels,
+                **loss_kwargs,
+            )
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=outputs.logits,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.hidden_states,
+            decoder_attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs[0],
+            encoder_hidden_states=getattr(encoder_outputs, "hidden_states", None),
+            encoder_attentions=getattr(encoder_outputs, "attentions", None),
+        )
+
+    def _project_memory(self, memory: torch.Tensor, past_key_values: Cache | None) -> torch.Tensor:
+        """The memory at the decoder's width. Once its keys are cached nobody reads its values, so they stay as they are."""
+        cached = isinstance(past_key_values, EncoderDecoderCache) and past_key_values.is_updated.get(0)
+        return memory if self.memory_projection is None or cached else self.memory_projection(memory)
+
+
+__all__ = [
+    "PriorRGPreTrainedModel",
+    "PriorRGModel",
+    "PriorRGForContrastivePretraining",
+    "PriorRGForReportGeneration",
+]
