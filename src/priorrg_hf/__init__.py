@@ -21,6 +21,10 @@ _EXPORTS = {
     "PriorRGForContrastivePretraining": "modeling_priorrg",
     "PriorRGForReportGeneration": "modeling_priorrg",
     "PriorRGProcessor": "processing_priorrg",
+    "PriorRGInputError": "processing_priorrg",
+    "build_priorrg_tokenizer": "processing_priorrg",
+    "rad_dino_image_processor": "processing_priorrg",
+    "load_image": "image_loading_priorrg",
     "PriorRGReportGenerationPipeline": "pipeline_priorrg",
 }
 
