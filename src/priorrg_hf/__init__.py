@@ -26,6 +26,12 @@ _EXPORTS = {
     "rad_dino_image_processor": "processing_priorrg",
     "load_image": "image_loading_priorrg",
     "PriorRGReportGenerationPipeline": "pipeline_priorrg",
+    "PriorRGContrastiveTrainer": "trainer_priorrg",
+    "PriorRGReportTrainer": "trainer_priorrg",
+    "PriorRGContrastiveTrainingArguments": "training_args_priorrg",
+    "PriorRGReportTrainingArguments": "training_args_priorrg",
+    "PriorRGDataCollator": "data_collator_priorrg",
+    "ChestXrayAugmentation": "image_augmentation",
 }
 
 __all__ = ["__version__", *_EXPORTS]
