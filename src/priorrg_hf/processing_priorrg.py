@@ -63,10 +63,14 @@ class PriorRGInputError(ValueError):
 
 
 class PriorRGProcessorKwargs(ProcessingKwargs, total=False):
-    _defaults = {
-        "text_kwargs": {"padding": True, "truncation": True},
-        "common_kwargs": {"return_tensors": "pt"},
-    }
+    _defaults = {"text_kwargs": {"padding": True, "truncation": True}}
+
+
+class PriorRGCallKwargs(PriorRGProcessorKwargs, total=False):
+    # Named like attributes of the processor, so transformers' processor conventions keep them out of the signature itself.
+    view_positions: str | Sequence[str | None] | None
+    max_context_length: int | None
+    max_report_length: int | None
 
 
 def rad_dino_image_processor(size: int = 518) -> BitImageProcessorPil:
@@ -239,14 +243,11 @@ class PriorRGProcessor(ProcessorMixin):
         prior_images: Any = None,
         indication: str | Sequence[str | None] | None = None,
         history: str | Sequence[str | None] | None = None,
-        view_positions: str | Sequence[str | None] | None = None,
         prior_view_positions: str | Sequence[str | None] | None = None,
         reports: str | Sequence[str] | None = None,
         study_ids: str | int | Sequence[str | int] | None = None,
-        report_task: ReportTask = "generation",
-        max_context_length: int | None = None,
-        max_report_length: int | None = None,
-        **kwargs: Unpack[PriorRGProcessorKwargs],
+        report_task: ReportTask | None = None,
+        **kwargs: Unpack[PriorRGCallKwargs],
     ) -> BatchFeature:
         """
         Prepares one study or a batch of them. Every argument is one item or a list with one entry a row.
@@ -259,8 +260,6 @@ class PriorRGProcessor(ProcessorMixin):
             prior_images (*optional*): The prior images; `None` in the list for a study without one.
             indication (`str` or list of `str`, *optional*): Why the study was made; `None` where not known.
             history (`str` or list of `str`, *optional*): The clinical history; `None` where not known.
-            view_positions (`str` or list of `str`, *optional*):
-                Views of the current images, from `processor.view_positions` (case does not matter); `None` is `"unk"`.
             prior_view_positions (`str` or list of `str`, *optional*): Views of the prior images; only for rows that have one.
             reports (`str` or list of `str`, *optional*): The reports' findings, for training.
             study_ids (`str`, `int` or list, *optional*):
@@ -269,6 +268,8 @@ class PriorRGProcessor(ProcessorMixin):
                 What the texts are for. `"generation"` (stage 2): contexts of up to `max_context_length` tokens, reports as
                 `decoder_input_ids`, `decoder_attention_mask` and `labels`. `"alignment"` (stage 1): contexts of up to
                 `max_alignment_context_length` tokens, reports as `report_input_ids` and `report_attention_mask`.
+            view_positions (`str` or list of `str`, *optional*):
+                Views of the current images, from `processor.view_positions` (case does not matter); `None` is `"unk"`.
             max_context_length (`int`, *optional*): For this call, instead of the processor's own limit.
             max_report_length (`int`, *optional*): For this call, instead of the processor's own limit.
             kwargs (*optional*):
@@ -287,10 +288,10 @@ class PriorRGProcessor(ProcessorMixin):
             [`PriorRGInputError`]: names the row and what to do about it.
             `TypeError`: an unknown argument.
         """
-        if report_task not in ("generation", "alignment"):
-            raise PriorRGInputError(
-                f"report_task is {report_task!r}; it must be 'generation' or 'alignment'", field="report_task"
-            )
+        report_task = _checked_report_task(report_task)
+        view_positions = kwargs.pop("view_positions", None)
+        max_context_length = kwargs.pop("max_context_length", None)
+        max_report_length = kwargs.pop("max_report_length", None)
         text_kwargs, images_kwargs = self._split_kwargs(kwargs)
         if text_kwargs.get("max_length") is not None:
             if max_context_length is not None:
@@ -318,12 +319,12 @@ class PriorRGProcessor(ProcessorMixin):
         if study_ids is not None:
             data["study_ids"] = _encode_study_ids(rows["study_ids"])
         data.update(self._encode_images(rows, images_kwargs))
-        return BatchFeature(data, tensor_type=text_kwargs.get("return_tensors"))
+        return BatchFeature(data, tensor_type=text_kwargs.get("return_tensors", "pt"))
 
     def encode_reports(
         self,
         reports: str | Sequence[str],
-        report_task: ReportTask = "generation",
+        report_task: ReportTask | None = None,
         max_report_length: int | None = None,
         padding: bool | str = True,
         return_tensors: str | None = "pt",
@@ -340,8 +341,12 @@ class PriorRGProcessor(ProcessorMixin):
             `report_attention_mask`; all (B, T).
         """
         rows = _as_rows(reports)
+        if not rows:
+            raise PriorRGInputError("there are no reports; pass at least one", field="reports")
         return BatchFeature(
-            self._encode_reports(rows, report_task, max_report_length, {"padding": padding, "truncation": True}),
+            self._encode_reports(
+                rows, _checked_report_task(report_task), max_report_length, {"padding": padding, "truncation": True}
+            ),
             tensor_type=return_tensors,
         )
 
@@ -387,14 +392,15 @@ class PriorRGProcessor(ProcessorMixin):
         for name in kwargs:
             if name not in known:
                 # transformers would only warn, and a misspelt prior_images would be a report without its prior
-                arguments = self.__call__.__func__.__kwdefaults__
-                close = difflib.get_close_matches(name, [*arguments, *known, "images", "text"], n=1)
+                arguments = {"images", "text", *type(self).__call__.__kwdefaults__, *PriorRGCallKwargs.__annotations__}
+                close = difflib.get_close_matches(name, [*arguments, *known], n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise TypeError(f"{type(self).__name__} got an unknown argument {name!r}{hint}")
 
         # Tokenizer files often carry the length that somebody once truncated to. It only counts where they ask for padding too.
         own = self.tokenizer.init_kwargs
         own = {key: own[key] for key in ("padding", "max_length") if key in own} if "padding" in own else {}
+        kwargs = {name: dict(value) if isinstance(value, dict) else value for name, value in kwargs.items()}
         merged = self._merge_kwargs(PriorRGProcessorKwargs, tokenizer_init_kwargs=own, **kwargs)
         text_kwargs, images_kwargs = merged["text_kwargs"], merged["images_kwargs"]
         for name, value in text_kwargs.items():
@@ -572,6 +578,14 @@ class PriorRGProcessor(ProcessorMixin):
         except ImageLoadingError as error:
             raise _row_error(row, field, str(error)) from error
         return np.asarray(self.image_processor(image, return_tensors="np", **images_kwargs)["pixel_values"][0])
+
+
+def _checked_report_task(report_task: str | None) -> str:
+    if report_task not in (None, "generation", "alignment"):
+        raise PriorRGInputError(
+            f"report_task is {report_task!r}; it must be 'generation' or 'alignment'", field="report_task"
+        )
+    return report_task or "generation"
 
 
 def _row_error(row: int, field: str, reason: str) -> PriorRGInputError:
