@@ -5,6 +5,7 @@ Keeping the imports inside the functions lets `priorrg --help` answer without lo
 
 import typer
 
+from . import cli_training
 from .version import __version__
 
 
@@ -26,9 +27,14 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def common(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     pass
+
+
+cli_training.register(app)
 
 
 def main() -> None:

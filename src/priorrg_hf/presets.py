@@ -33,7 +33,12 @@ PRESETS: dict[str, dict] = {
     "small": {
         "image_size": 112,
         "vision_config": {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
-        "text_config": {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512},
+        "text_config": {
+            "hidden_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 512,
+        },
         "decoder_config": {"n_embd": 128, "n_layer": 3, "n_head": 4},
         "hidden_size": 128,
         "num_latents": 32,
@@ -43,7 +48,12 @@ PRESETS: dict[str, dict] = {
         "temporal_fusion_num_blocks": 2,
         "temporal_fusion_num_heads": 4,
     },
-    "base": {"image_size": 518, "vision_config": {}, "text_config": {"num_hidden_layers": 6}, "decoder_config": {"n_layer": 6}},
+    "base": {
+        "image_size": 518,
+        "vision_config": {},
+        "text_config": {"num_hidden_layers": 6},
+        "decoder_config": {"n_layer": 6},
+    },
 }
 
 
@@ -65,7 +75,9 @@ def view_table(views: Iterable[str | None]) -> dict[str, int]:
 
 
 def new_processor(
-    tokenizer: "str | os.PathLike | PreTrainedTokenizerBase", image_size: int, view_positions: dict[str, int] | None = None
+    tokenizer: "str | os.PathLike | PreTrainedTokenizerBase",
+    image_size: int,
+    view_positions: dict[str, int] | None = None,
 ) -> "PriorRGProcessor":
     """A processor for a GPT-2 vocabulary (folder or Hub id; PriorRG's seven tokens are added) and an image size."""
     from .processing_priorrg import PriorRGProcessor, build_priorrg_tokenizer, rad_dino_image_processor
