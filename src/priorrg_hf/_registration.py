@@ -37,7 +37,12 @@ def _register_models(module: ModuleType) -> None:
 
 
 def _register_processor(module: ModuleType) -> None:
-    _add_to(module.PROCESSOR_MAPPING, "PriorRGProcessor")
+    # By class: AutoProcessor looks names up in transformers' own model folders only. No import of ours passes through this
+    # module, so nothing here is circular.
+    from .configuration_priorrg import PriorRGConfig
+    from .processing_priorrg import PriorRGProcessor
+
+    module.AutoProcessor.register(PriorRGConfig, PriorRGProcessor, exist_ok=True)
 
 
 def _register_pipeline(module: ModuleType) -> None:

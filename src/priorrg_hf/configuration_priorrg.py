@@ -176,7 +176,8 @@ class PriorRGConfig(PreTrainedConfig):
             return value
         value = dict(value or {})
         model_type = value.pop("model_type", config_class.model_type)
-        if model_type != config_class.model_type:
+        # CXR-BERT calls itself "cxr-bert" for the sake of its projection head; what is used of it is plain BERT.
+        if model_type not in (config_class.model_type, "cxr-bert" if name == "text_config" else None):
             raise ValueError(f"`{name}` must have model_type {config_class.model_type!r}, got {model_type!r}.")
         return config_class(**{**defaults, **value})
 
@@ -196,7 +197,9 @@ class PriorRGConfig(PreTrainedConfig):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         if self.hidden_size % 2:
-            raise ValueError(f"`hidden_size` must be even (projections pass through half of it), got {self.hidden_size}.")
+            raise ValueError(
+                f"`hidden_size` must be even (projections pass through half of it), got {self.hidden_size}."
+            )
         if not self.layer_norm_eps > 0:
             raise ValueError(f"`layer_norm_eps` must be positive, got {self.layer_norm_eps}.")
         if not math.isfinite(self.logit_scale_init_value):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.cache_utils import Cache, EncoderDecoderCache
-from transformers.generation import GenerationConfig, GenerationMixin
+from transformers.generation import GenerationMixin
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling, Seq2SeqLMOutput
@@ -23,7 +23,7 @@ from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
-from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs, maybe_install_capturing_hooks
 
 from .configuration_priorrg import PriorRGConfig
 
@@ -131,7 +131,7 @@ def attend(
     """
     batch_size, length, width = query.shape
     query, key, value = (
-        states.view(batch_size, -1, module.num_heads, width // module.num_heads).transpose(1, 2)
+        states.view(batch_size, states.shape[1], module.num_heads, width // module.num_heads).transpose(1, 2)
         for states in (query, key, value)
     )
     attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
@@ -362,6 +362,18 @@ class PriorRGPreTrainedModel(PreTrainedModel):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
 
     @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As `PreTrainedModel.from_pretrained`. Checkpoints hold weights only, so what goes with them is set anew: a frozen
+        vision encoder is frozen again, and a folder without generation settings gets the published ones."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.freeze_vision:
+            getattr(model, model.base_model_prefix, model).freeze_vision_encoder()
+        if model.can_generate():
+            model.set_generation_defaults()
+        return loaded
+
+    @classmethod
     def from_pretrained_backbones(
         cls,
         vision: str | None = None,
@@ -530,6 +542,10 @@ class PriorRGModel(PriorRGPreTrainedModel):
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
         """The vision encoder's final features `(images, patches, width)` and, if asked, the output of each layer before the
         final LayerNorm."""
+        if output_layers:
+            # The recorder must reach the vision encoder through this model: installed once by the encoder itself and once from
+            # here, it would record every layer twice (transformers 5.23).
+            maybe_install_capturing_hooks(self)
         trained = torch.is_grad_enabled() and any(p.requires_grad for p in self.vision_model.parameters())
         with torch.set_grad_enabled(trained):
             outputs = self.vision_model(
@@ -711,25 +727,19 @@ class PriorRGModel(PriorRGPreTrainedModel):
     def _fuse_prior(self, current, prior, prior_view_position_ids, prior_mask, prior_rows, **kwargs) -> torch.Tensor:
         """STF where a prior exists, the normalised current features elsewhere."""
         alone = self.spatiotemporal_norm(current)
-        if prior is None or (prior_rows is not None and len(prior_rows) == 0 and not self._keeps_unused_parameters()):
-            return alone
-        if prior_rows is None:
+        if prior_rows is None and prior is not None:
             prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
             return torch.where(prior_mask[:, None, None], self.temporal_fusion(current, prior, **kwargs), alone)
+        if prior is None or len(prior_rows) == 0:
+            if self.training and self.temporal_fusion is not None:
+                # Zero gradients rather than none for the fusion, which distributed training needs in each step.
+                alone = alone + 0 * sum(parameter.sum() for parameter in self.temporal_fusion.parameters())
+            return alone
         if prior_view_position_ids is not None:
             prior_view_position_ids = prior_view_position_ids[prior_rows]
-        if len(prior_rows):
-            prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
-        else:
-            # BatchNorm has no statistics of an empty batch.
-            prior = current[prior_rows]
+        prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
         fused = self.temporal_fusion(current[prior_rows], prior, **kwargs)
         return alone.index_copy(0, prior_rows, fused.to(alone.dtype))
-
-    def _keeps_unused_parameters(self) -> bool:
-        """In training a batch without any prior still runs the fusion on zero rows, so that its parameters get zero gradients
-        rather than none, which distributed training needs."""
-        return self.training and torch.is_grad_enabled()
 
 
 def _traced() -> bool:
@@ -913,13 +923,13 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
         self.decoder = GPT2LMHeadModel(config.decoder_config)
         self.loss_type = "ForConditionalGeneration"
         self.post_init()
-        self.generation_config = GenerationConfig(
-            **PUBLISHED_GENERATION,
-            bos_token_id=config.bos_token_id,
-            eos_token_id=config.eos_token_id,
-            pad_token_id=config.pad_token_id,
-            decoder_start_token_id=config.decoder_start_token_id,
-        )
+        self.set_generation_defaults()
+
+    def set_generation_defaults(self):
+        """Fills in the published generation settings where `generation_config` leaves them open."""
+        for name, value in PUBLISHED_GENERATION.items():
+            if getattr(self.generation_config, name) is None:
+                setattr(self.generation_config, name, value)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()
@@ -954,6 +964,14 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
         if self.config.sep_token_id is not None:
             replaced = replaced | (decoder_input_ids == self.config.sep_token_id)
         return decoder_input_ids.masked_fill(replaced, self.config.pad_token_id)
+
+    def prepare_decoder_attention_mask_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
+        """1 up to the decoder position that reads the last target of a row, 0 at the padding behind it."""
+        is_target = (labels != -100).long()
+        not_after_last = is_target.flip(1).cummax(dim=1).values.flip(1)
+        mask = torch.ones_like(not_after_last)
+        mask[:, 1:] = not_after_last[:, :-1]
+        return mask
 
     def generate(self, *args, **kwargs):
         """As `GenerationMixin.generate`, with the inputs of [`PriorRGModel.forward`].
@@ -1005,7 +1023,7 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
             decoder_input_ids (`torch.LongTensor` of shape `(batch_size, report_tokens)`, *optional*):
                 The report so far, start token first.
             decoder_attention_mask (`torch.Tensor` of shape `(batch_size, report_tokens)`, *optional*):
-                0 at padded report tokens.
+                0 at padded report tokens. Default: with `labels`, the positions behind the last target; else none.
             encoder_outputs ([`PriorRGModelOutput`] or `tuple`, *optional*):
                 A memory computed before; its first entry is used.
             decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, report_tokens, n_embd)`, *optional*):
@@ -1018,6 +1036,8 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
             use_cache = False
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+            if decoder_attention_mask is None:
+                decoder_attention_mask = self.prepare_decoder_attention_mask_from_labels(labels)
         if encoder_outputs is None:
             encoder_outputs = self.model(
                 input_ids=input_ids,
