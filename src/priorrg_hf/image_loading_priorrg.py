@@ -18,6 +18,8 @@ import torch
 from huggingface_hub import is_offline_mode
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .dicom_priorrg import is_dicom, read_dicom
+
 
 # Depths that detectors and their exports use. A 12-bit image in a 16-bit file holds values up to 4095 and must not come
 # out nearly black, so the depth is the smallest of these that holds the largest value.
@@ -31,7 +33,6 @@ URL_TIMEOUT_SECONDS = 30.0
 URL_MAX_BYTES = 256 * 2**20
 
 _EXIF_ORIENTATION = 0x0112
-_DICOM_HEADER_BYTES = 132
 
 
 class ImageLoadingError(ValueError):
@@ -44,8 +45,8 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: 
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, `dict`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            A path (any format Pillow reads, or DICOM), an http(s) URL, the content of a file, a binary file object, the
-            `{"bytes": ..., "path": ...}` form of undecoded `datasets` images, or pixels: (height, width),
+            A path (any format Pillow reads, or DICOM), an http(s) URL, the content of a file, a binary file object, a
+            `pydicom.Dataset`, the `{"bytes": ..., "path": ...}` form of undecoded `datasets` images, or pixels: (height, width),
             (height, width, channels) or (channels, height, width) with 1, 3 or 4 channels, as integers of any depth or
             floats. See [`scale_to_uint8`] for how values become 8-bit. Where both ends could be channels, arrays are
             read as channels-last and tensors as channels-first.
@@ -78,6 +79,8 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: 
         source = urllib.request.url2pathname(urllib.parse.urlparse(source).path)
     if isinstance(source, (str, os.PathLike)):
         return _from_path(os.fspath(source))
+    if is_dicom(source):
+        return _from_dicom(source)
     if hasattr(source, "read"):
         return _from_bytes(source.read(), "the given file object")
     raise ImageLoadingError(
@@ -199,9 +202,11 @@ def _from_path(path: str) -> Image.Image:
         raise ImageLoadingError(f"{path!r} is a folder; pass one image file")
     if os.path.getsize(path) == 0:
         raise ImageLoadingError(f"{path!r} is an empty file; copy or export it again")
+    if is_dicom(path):
+        return _from_dicom(path)
     try:
         with open(path, "rb") as file:
-            return _from_file(file, repr(path), path)
+            return _from_file(file, repr(path))
     except PermissionError as error:
         raise ImageLoadingError(f"{path!r} may not be read; check its permissions") from error
 
@@ -209,17 +214,10 @@ def _from_path(path: str) -> Image.Image:
 def _from_bytes(content: bytes, name: str) -> Image.Image:
     if not content:
         raise ImageLoadingError(f"{name} is empty; copy or export the image again")
-    return _from_file(io.BytesIO(content), name, content)
+    return _from_dicom(content) if is_dicom(content) else _from_file(io.BytesIO(content), name)
 
 
-def _from_file(file: io.BufferedIOBase, name: str, dicom_source: str | bytes) -> Image.Image:
-    """Reads an open file; `dicom_source` is what to hand to the DICOM reader, which wants to open the file itself."""
-    header = file.read(_DICOM_HEADER_BYTES)
-    file.seek(0)
-    if header[128:132] == b"DICM" or (
-        isinstance(dicom_source, str) and dicom_source.lower().endswith((".dcm", ".dicom"))
-    ):
-        return _from_dicom(dicom_source, name)
+def _from_file(file: io.BufferedIOBase, name: str) -> Image.Image:
     try:
         image = Image.open(file)
         check_size(*image.size)
@@ -236,20 +234,18 @@ def _from_file(file: io.BufferedIOBase, name: str, dicom_source: str | bytes) ->
         raise ImageLoadingError(
             f"{name} is no image file that Pillow or pydicom can read; convert it to PNG"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        # what Pillow's decoders raise on damaged files
+    except Exception as error:
+        # Pillow's decoders raise almost anything on damaged files
         raise ImageLoadingError(f"{name} is damaged or cut off ({error}); copy or export it again") from error
     return _from_pil(image)
 
 
-def _from_dicom(source: str | bytes, name: str) -> Image.Image:
-    from .dicom_priorrg import read_dicom
-
+def _from_dicom(source: Any) -> Image.Image:
     try:
-        image = read_dicom(source)
+        return _from_pil(read_dicom(source))
     except (ValueError, OSError, ImportError) as error:
-        raise ImageLoadingError(f"{name}: {error}") from error
-    return _from_pil(image) if isinstance(image, Image.Image) else _from_array(np.asarray(image), channels_first=False)
+        # the reader's messages name the file and the remedy
+        raise ImageLoadingError(str(error)) from error
 
 
 def _from_pil(image: Image.Image) -> Image.Image:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image, ImageChops
 from transformers import AutoTokenizer, BatchFeature, BitImageProcessorPil, GPT2Tokenizer, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
 from transformers.utils import logging
@@ -577,7 +578,33 @@ class PriorRGProcessor(ProcessorMixin):
             image = load_image(image)
         except ImageLoadingError as error:
             raise _row_error(row, field, str(error)) from error
+        if self._channels_are_alike(images_kwargs) and (gray := _gray_channel(image)) is not None:
+            # One channel instead of three copies of it: a third of the time, and the same values to the last bit.
+            images_kwargs = images_kwargs | {
+                "do_convert_rgb": False,
+                "input_data_format": "channels_first",
+                "image_mean": self.image_processor.image_mean[:1],
+                "image_std": self.image_processor.image_std[:1],
+            }
+            pixels = self.image_processor(np.asarray(gray)[None], return_tensors="np", **images_kwargs)["pixel_values"]
+            return np.broadcast_to(pixels[0], (3, *pixels.shape[-2:]))
         return np.asarray(self.image_processor(image, return_tensors="np", **images_kwargs)["pixel_values"][0])
+
+    def _channels_are_alike(self, images_kwargs: dict) -> bool:
+        """Whether the image processor does to each of three channels what it does to one."""
+        processor = self.image_processor
+        overridden = {"do_convert_rgb", "input_data_format", "data_format", "image_mean", "image_std"} & set(
+            images_kwargs
+        )
+        return (
+            type(processor) is BitImageProcessorPil
+            and not overridden
+            and bool(processor.do_convert_rgb)
+            and all(
+                isinstance(values, (list, tuple)) and len(values) == 3 and len(set(values)) == 1
+                for values in (processor.image_mean, processor.image_std)
+            )
+        )
 
 
 def _checked_report_task(report_task: str | None) -> str:
@@ -586,6 +613,18 @@ def _checked_report_task(report_task: str | None) -> str:
             f"report_task is {report_task!r}; it must be 'generation' or 'alignment'", field="report_task"
         )
     return report_task or "generation"
+
+
+def _gray_channel(image: Image.Image) -> Image.Image | None:
+    """The one channel of a gray image; None for a coloured one. Many X-rays are stored as RGB with three equal channels."""
+    if image.mode == "L":
+        return image
+    sample = np.asarray(image.resize((32, 32), Image.Resampling.NEAREST))
+    if (sample != sample[:, :, :1]).any():
+        return None
+    red, green, blue = image.split()
+    alike = all(ImageChops.difference(red, other).getbbox() is None for other in (green, blue))
+    return red if alike else None
 
 
 def _row_error(row: int, field: str, reason: str) -> PriorRGInputError:
@@ -677,7 +716,8 @@ def _is_single(value: Any) -> bool:
         return value.ndim in (0, 2, 3)
     if isinstance(value, (str, bytes, bytearray, memoryview, dict, os.PathLike)) or not hasattr(value, "__iter__"):
         return True
-    return hasattr(value, "read") or hasattr(value, "getexif")
+    # open files, Pillow images and DICOM datasets can be iterated over, too
+    return any(hasattr(type(value), name) for name in ("read", "getexif", "pixel_array"))
 
 
 def _as_rows(value: Any) -> list:
