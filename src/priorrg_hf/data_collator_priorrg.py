@@ -192,7 +192,13 @@ class PriorRGDataCollator:
                 blank = dict.fromkeys(
                     ("prior_image", "prior_view_position", "view_position", "indication", "history"), None
                 )
-                filled[place] = {**rows[place], **blank, "image": Image.new("L", (64, 64)), "findings": ""}
+                filled[place] = {
+                    **rows[place],
+                    **blank,
+                    "image": Image.new("L", (64, 64)),
+                    "findings": "",
+                    "is_blank": True,
+                }
         return sources, filled
 
     @staticmethod

@@ -224,7 +224,11 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         inputs = dict(inputs)
         self._batch_metadata = inputs.pop(BATCH_METADATA, {})
         self.skipped_studies.add(self._batch_metadata.get("skipped", {}))
-        return super()._prepare_inputs(inputs)
+        inputs = super()._prepare_inputs(inputs)
+        for name in ("vision_last_hidden_state", "vision_hidden_states", "prior_vision_last_hidden_state"):
+            if name in inputs:  # cached features travel in their stored precision
+                inputs[name] = inputs[name].to(self.model.dtype)
+        return inputs
 
     # ---- training ----
 
