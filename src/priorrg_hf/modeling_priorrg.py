@@ -523,6 +523,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
             self.vision_model.eval()
         return self
 
+    @can_return_tuple
     def get_text_features(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -530,12 +531,18 @@ class PriorRGModel(PriorRGPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Projected text tokens of shape `(batch_size, tokens, hidden_size)`; `pooler_output` is the first one."""
+        """Projected text tokens of shape `(batch_size, tokens, hidden_size)`; `pooler_output` is the first one. Hidden states and
+        attentions are the text encoder's."""
         outputs = self.text_model(
-            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **_without_capture(kwargs)
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **kwargs
         )
         hidden_states = self.text_projection(outputs.last_hidden_state)
-        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states[:, 0])
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden_states,
+            pooler_output=hidden_states[:, 0],
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
 
     def encode_images(
         self, pixel_values: torch.FloatTensor, output_layers: bool = False, **kwargs: Unpack[TransformersKwargs]
@@ -566,7 +573,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
             view = self.view_position_embedding[view_position_ids][:, None]
         return self.vision_projection(features + view) + self.time_position_embedding[time]
 
-    @capture_outputs(tie_last_hidden_states=False)
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -610,7 +617,8 @@ class PriorRGModel(PriorRGPreTrainedModel):
             output_features (`bool`, *optional*, defaults to `False`):
                 Whether to return the token features that the Perceiver reads.
         """
-        kwargs = _without_capture(kwargs)
+        # Only the Perceiver's states are recorded; the backbones, which have recorders of their own, run outside of it.
+        capture_kwargs, kwargs = kwargs, _without_capture(kwargs)
         self._check_inputs(input_ids, inputs_embeds, pixel_values, vision_last_hidden_state, vision_hidden_states)
         prior_inputs = prior_pixel_values if prior_vision_last_hidden_state is None else prior_vision_last_hidden_state
         prior_mask = self._resolve_prior_mask(
@@ -634,18 +642,41 @@ class PriorRGModel(PriorRGPreTrainedModel):
         current = self.project_image_features(current, view_position_ids, CURRENT)
         spatiotemporal = self._fuse_prior(current, prior, prior_view_position_ids, prior_mask, prior_rows, **kwargs)
 
-        context, context_latents = None, None
-        if self.config.use_context:
-            context = self.get_text_features(input_ids, attention_mask, inputs_embeds, **kwargs).last_hidden_state
-            context_latents = self.perceiver(
-                context, attention_mask=attention_mask if self.config.mask_context_padding else None, **kwargs
-            )
-        spatiotemporal_latents = self.perceiver(spatiotemporal, latents=context_latents, **kwargs)
-        visual, visual_latents = None, None
+        visual = None
         if self.has_visual_segment:
             visual = self.visual_norm(fused if fused is not None else current)
-            visual_latents = self.perceiver(visual, latents=spatiotemporal_latents, **kwargs)
+        context = None
+        if self.config.use_context:
+            context = self.get_text_features(
+                input_ids, attention_mask, inputs_embeds, **{**kwargs, "return_dict": True}
+            ).last_hidden_state
+        return self._compress(
+            context,
+            attention_mask if self.config.mask_context_padding else None,
+            spatiotemporal,
+            visual,
+            output_features,
+            **{**capture_kwargs, "return_dict": True},
+        )
 
+    @capture_outputs(tie_last_hidden_states=False)
+    def _compress(
+        self,
+        context: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        spatiotemporal: torch.Tensor,
+        visual: torch.Tensor | None,
+        output_features: bool,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> PriorRGModelOutput:
+        """Features to memory: each segment is decoded from the segment before it, coarse to fine."""
+        kwargs = _without_capture(kwargs)
+        context_latents, visual_latents = None, None
+        if context is not None:
+            context_latents = self.perceiver(context, attention_mask=attention_mask, **kwargs)
+        spatiotemporal_latents = self.perceiver(spatiotemporal, latents=context_latents, **kwargs)
+        if visual is not None:
+            visual_latents = self.perceiver(visual, latents=spatiotemporal_latents, **kwargs)
         segments = {
             "context": context_latents,
             "spatiotemporal": spatiotemporal_latents,
