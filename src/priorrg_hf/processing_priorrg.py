@@ -365,7 +365,9 @@ class PriorRGProcessor(ProcessorMixin):
         """
         ids = getattr(ids, "sequences", ids)
         rows = ids.tolist() if hasattr(ids, "tolist") else [_to_list(row) for row in ids]
-        if rows and not isinstance(rows[0], list):
+        if not rows:
+            return []
+        if not isinstance(rows[0], list):
             rows = [rows]
         rows = [[token if token >= 0 else self.pad_token_id for token in row] for row in rows]
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
