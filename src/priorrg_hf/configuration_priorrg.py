@@ -9,6 +9,9 @@ from transformers import BertConfig, Dinov2Config, GPT2Config, PreTrainedConfig
 # The three parts of the decoder's memory, coarse to fine, in the order in which each is computed from the one before.
 MEMORY_SEGMENTS = ("context", "spatiotemporal", "visual")
 
+# GPT-2's vocabulary and the seven added tokens.
+PUBLISHED_VOCAB_SIZE = 50264
+
 # View names as they occur in MIMIC-CXR. "unk" stands for every image whose view is not known.
 DEFAULT_VIEW_POSITIONS = {
     "AP": 0,
@@ -84,7 +87,8 @@ class PriorRGConfig(PreTrainedConfig):
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new weights.
         bos_token_id, eos_token_id, decoder_start_token_id (`int`, *optional*, defaults to 50256):
-            `<|endoftext|>`, which starts and ends a report.
+            `<|endoftext|>`, which starts and ends a report. Like the ids below, the default keeps its place at the end of the
+            vocabulary where that is smaller than the published one.
         pad_token_id (`int`, *optional*, defaults to 50257):
             `[PAD]`.
         sep_token_id (`int`, *optional*, defaults to 50258):
@@ -136,17 +140,18 @@ class PriorRGConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
 
     def __post_init__(self, **kwargs):
+        self._fit_default_token_ids()
         self.vision_config = self._build("vision_config", self.vision_config, {"image_size": 518})
         self.text_config = self._build(
             "text_config",
             self.text_config,
-            {"vocab_size": 50264, "num_hidden_layers": 6, "pad_token_id": self.pad_token_id},
+            {"vocab_size": PUBLISHED_VOCAB_SIZE, "num_hidden_layers": 6, "pad_token_id": self.pad_token_id},
         )
         self.decoder_config = self._build(
             "decoder_config",
             self.decoder_config,
             {
-                "vocab_size": 50264,
+                "vocab_size": PUBLISHED_VOCAB_SIZE,
                 "n_layer": 6,
                 "bos_token_id": self.bos_token_id,
                 "eos_token_id": self.eos_token_id,
@@ -166,6 +171,21 @@ class PriorRGConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         # Here as well as in the strict validation that follows, so that a wrong value raises a plain ValueError.
         self.validate_priorrg()
+
+    def _fit_default_token_ids(self):
+        """The published ids, moved to the end of a vocabulary that is too small for them. `<|endoftext|>` and the seven added tokens
+        are its last eight."""
+        decoder_config = self.decoder_config or {}
+        if isinstance(decoder_config, PreTrainedConfig):
+            vocab_size = decoder_config.vocab_size
+        else:
+            vocab_size = decoder_config.get("vocab_size", PUBLISHED_VOCAB_SIZE)
+        if not 8 <= vocab_size < PUBLISHED_VOCAB_SIZE:
+            return
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id"):
+            published = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) == published and published >= vocab_size:
+                setattr(self, name, published - PUBLISHED_VOCAB_SIZE + vocab_size)
 
     @classmethod
     def _build(cls, name: str, value: dict | PreTrainedConfig | None, defaults: dict) -> PreTrainedConfig:
@@ -245,6 +265,11 @@ class PriorRGConfig(PreTrainedConfig):
                 raise ValueError(
                     f"`{name}` ({token_id}) is outside the vocabulary of {self.decoder_config.vocab_size} tokens."
                 )
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary, which the text encoder and the decoder share."""
+        return self.decoder_config.vocab_size
 
     @property
     def active_memory_segments(self) -> tuple[str, ...]:

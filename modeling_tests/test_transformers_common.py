@@ -1,0 +1,191 @@
+"""Runs the test suites that transformers runs on its own models.
+
+They are not part of the installed library, so they are taken from an unpacked source distribution of the installed version:
+
+    pip download --no-deps --no-binary transformers "transformers==$(python -c 'import transformers; print(transformers.__version__)')"
+    tar xzf transformers-*.tar.gz
+    TRANSFORMERS_TESTS=$PWD/transformers-<version> pytest modeling_tests/test_transformers_common.py
+
+Parts of `tests/` that a source distribution lacks (generation, exporters) are left out; a git checkout has them all.
+"""
+
+import copy
+import importlib
+import os
+import sys
+import types
+import unittest
+import unittest.mock
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from priorrg_hf import (
+    PriorRGConfig,
+    PriorRGForContrastivePretraining,
+    PriorRGForReportGeneration,
+    PriorRGModel,
+)
+
+
+TESTS_ROOT = os.environ.get("TRANSFORMERS_TESTS", "")
+
+if not (Path(TESTS_ROOT) / "tests" / "test_modeling_common.py").is_file():
+    pytest.skip(
+        "set TRANSFORMERS_TESTS to an unpacked transformers source distribution to run its model tests",
+        allow_module_level=True,
+    )
+
+
+def _import_suite(name: str, **attributes):
+    """The module of that name, or an empty one with the given attributes where the distribution lacks it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        module = types.ModuleType(name)
+        vars(module).update(attributes)
+        sys.modules[name] = module
+        return module
+
+
+class _Empty:
+    pass
+
+
+sys.path.insert(0, TESTS_ROOT)
+importlib.import_module("tests")
+_import_suite("tests.exporters")
+_import_suite("tests.exporters.test_export", ExportTesterMixin=_Empty)
+_import_suite("tests.generation")
+GenerationTesterMixin = _import_suite(
+    "tests.generation.test_utils", GenerationTesterMixin=type("GenerationTesterMixin", (), {})
+).GenerationTesterMixin
+_import_suite("tests.utils")
+_import_suite(
+    "tests.utils.test_configuration_utils",
+    config_common_kwargs={"return_dict": False, "output_hidden_states": True, "architectures": ["PriorRGModel"]},
+)
+# It loads the library anew from the file `__init__.py` beside it, which a source distribution does not have there.
+with unittest.mock.patch("transformers.utils.direct_transformers_import", lambda *args, **kwargs: transformers):
+    ConfigTester = importlib.import_module("tests.test_configuration_common").ConfigTester
+common = importlib.import_module("tests.test_modeling_common")
+floats_tensor, ids_tensor = common.floats_tensor, common.ids_tensor
+ModelTesterMixin = common.ModelTesterMixin
+
+
+class PriorRGModelTester:
+    batch_size = 3
+    seq_length = 7
+    decoder_seq_length = 5
+    image_size = 28
+    num_hidden_layers = 2
+    hidden_size = 32
+    num_attention_heads = 4
+    vocab_size = 99
+    num_latents = 6
+    is_training = True
+
+    def __init__(self, parent, with_reports=None):
+        self.parent = parent
+        self.with_reports = with_reports
+        # Read by the suites: lengths of the sequences that attention maps and hidden states are counted over.
+        self.encoder_seq_length = self.num_latents
+        self.key_length = self.num_latents
+
+    def get_config(self) -> PriorRGConfig:
+        return PriorRGConfig(
+            vision_config={
+                "image_size": self.image_size,
+                "patch_size": 14,
+                "hidden_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+            },
+            text_config={
+                "vocab_size": self.vocab_size,
+                "hidden_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "intermediate_size": 37,
+                "max_position_embeddings": 64,
+            },
+            decoder_config={
+                "vocab_size": self.vocab_size,
+                "n_embd": 32,
+                "n_layer": 2,
+                "n_head": 4,
+                "n_positions": 64,
+            },
+            hidden_size=self.hidden_size,
+            num_latents=self.num_latents,
+            perceiver_num_blocks=2,
+            perceiver_num_heads=4,
+            perceiver_head_dim=8,
+            temporal_fusion_num_blocks=2,
+            temporal_fusion_num_heads=4,
+            view_positions={"PA": 0, "AP": 1, "unk": 2},
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+            sep_token_id=3,
+        )
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[PriorRGConfig, dict]:
+        config = self.get_config()
+        # 0 to 3 have meanings of their own.
+        input_ids = ids_tensor([self.batch_size, self.seq_length], self.vocab_size - 4) + 4
+        image = [self.batch_size, 3, self.image_size, self.image_size]
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "pixel_values": floats_tensor(image),
+            "view_position_ids": torch.tensor([0, 1, 2]),
+            "prior_pixel_values": floats_tensor(image),
+            "prior_view_position_ids": torch.tensor([2, 1, 0]),
+            "prior_mask": torch.tensor([True, False, True]),
+        }
+        if self.with_reports is not None:
+            reports = ids_tensor([self.batch_size, self.decoder_seq_length], self.vocab_size - 4) + 4
+            inputs[f"{self.with_reports}_input_ids"] = reports
+            inputs[f"{self.with_reports}_attention_mask"] = torch.ones_like(reports)
+        return config, inputs
+
+
+class ConfigTest(unittest.TestCase):
+    def setUp(self):
+        self.model_tester = PriorRGModelTester(self)
+        self.config_tester = ConfigTester(self, config_class=PriorRGConfig, hidden_size=32)
+
+    def test_config(self):
+        self.config_tester.run_common_tests()
+
+
+class _CommonTest(ModelTesterMixin):
+    with_reports = None
+    test_resize_embeddings = True
+    _is_composite = True
+
+    def setUp(self):
+        self.model_tester = PriorRGModelTester(self, with_reports=self.with_reports)
+
+
+class PriorRGModelTest(_CommonTest, unittest.TestCase):
+    all_model_classes = (PriorRGModel,)
+
+
+class PriorRGForContrastivePretrainingTest(_CommonTest, unittest.TestCase):
+    all_model_classes = (PriorRGForContrastivePretraining,)
+    with_reports = "report"
+
+
+class PriorRGForReportGenerationTest(_CommonTest, GenerationTesterMixin, unittest.TestCase):
+    all_model_classes = (PriorRGForReportGeneration,)
+    with_reports = "decoder"
+
+    def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
+        inputs_dict = copy.deepcopy(inputs_dict)
+        if return_labels:
+            inputs_dict["labels"] = torch.zeros_like(inputs_dict["decoder_input_ids"])
+        return inputs_dict
