@@ -98,12 +98,10 @@ def test_golden_ids(image):
 
     lm = golden["inputs.report_lm.input_ids"]
     batch = processor(images=images, reports=meta["reports"])
-    lengths = golden["inputs.report_lm.attention_mask"].sum(1)
-    for row, length in enumerate(lengths):
-        assert torch.equal(batch["decoder_input_ids"][row, : length - 1], lm[row, : length - 1])
-        assert torch.equal(batch["labels"][row, : length - 1], lm[row, 1:length])
-    assert torch.equal(batch["labels"] == -100, batch["decoder_attention_mask"] == 0)
-    assert torch.equal(batch["decoder_attention_mask"].sum(1), lengths - 1)
+    mask = golden["inputs.report_lm.attention_mask"]
+    assert torch.equal(batch["decoder_input_ids"], lm[:, :-1])
+    assert torch.equal(batch["decoder_attention_mask"], mask[:, :-1])
+    assert torch.equal(batch["labels"], lm[:, 1:].masked_fill(mask[:, 1:] == 0, -100))
 
     batch = processor(images=images, reports=meta["reports"], report_task="alignment")
     assert torch.equal(batch["report_input_ids"], golden["inputs.report_align.input_ids"])
@@ -232,12 +230,17 @@ def test_decoder_inputs_and_labels(processor, image):
     inputs, mask, labels = batch["decoder_input_ids"], batch["decoder_attention_mask"], batch["labels"]
     assert inputs.shape == mask.shape == labels.shape
     for row in range(2):
-        length = int(mask[row].sum())
+        length = int((labels[row] != -100).sum())
         assert inputs[row, 0] == tokenizer.bos_token_id
         assert torch.equal(inputs[row, 1:length], labels[row, : length - 1])
         assert labels[row, length - 1] == tokenizer.eos_token_id
-        assert (inputs[row, length:] == tokenizer.pad_token_id).all()
+        # A row shorter than the longest reads its end token too, with nothing to predict behind it.
+        assert inputs[row, length : length + 1].tolist() == [tokenizer.eos_token_id] * (length < inputs.shape[1])
+        assert (inputs[row, length + 1 :] == tokenizer.pad_token_id).all()
         assert (labels[row, length:] == -100).all()
+        assert mask[row].tolist() == [1] * min(length + 1, inputs.shape[1]) + [0] * max(
+            0, inputs.shape[1] - length - 1
+        )
 
 
 def test_sep_is_pad_in_decoder_inputs(processor, monkeypatch):

@@ -469,9 +469,11 @@ class PriorRGProcessor(ProcessorMixin):
 
         ids = [row[:max_length] for row in ids] if text_kwargs.get("truncation") else ids
         pad, sep = tokens["[PAD]"], tokens["[SEP]"]
-        inputs = [[pad if token == sep else token for token in row[:-1]] for row in ids]
-        decoder_input_ids, mask = self._truncate_and_pad(inputs, max_length - 1, text_kwargs)
         labels, _ = self._truncate_and_pad([row[1:] for row in ids], max_length - 1, text_kwargs, pad=-100)
+        # All but the last column of the padded batch, as published: rows shorter than the longest keep their end token.
+        inputs = [[pad if token == sep else token for token in row] for row in ids]
+        inputs = [row[: len(targets)] for row, targets in zip(inputs, labels, strict=True)]
+        decoder_input_ids, mask = self._truncate_and_pad(inputs, max_length - 1, text_kwargs)
         return {"decoder_input_ids": decoder_input_ids, "decoder_attention_mask": mask, "labels": labels}
 
     def _truncate_and_pad(self, ids: list[list[int]], max_length: int, text_kwargs: dict, pad: int | None = None):
