@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from . import cli_training
+from . import cli_data, cli_training
 from .version import __version__
 
 
@@ -37,6 +37,7 @@ def common(
 
 
 cli_training.register(app)
+cli_data.register(app)
 
 
 @app.command(rich_help_panel="Models")

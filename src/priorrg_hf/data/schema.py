@@ -90,7 +90,7 @@ class PriorStudy:
         study_id (`str`, *optional*): id of the earlier study, where the source tells it.
         view (`str`, *optional*): view position of the prior image.
         acquired (`str`, *optional*): ISO 8601 date or date-time.
-        days_before (`float`, *optional*): days from the prior to the current study, greater than zero.
+        days_before (`float`, *optional*): days from the prior to the current study; zero for the same day.
     """
 
     image: ImageLike
@@ -283,6 +283,7 @@ def _image(value: Any, study: str, name: str) -> dict[str, Any]:
     if isinstance(value, (bytes, bytearray)) and value:
         return {"bytes": bytes(value), "path": None}
     if isinstance(value, Mapping) and (value.get("bytes") or value.get("path")):
+        # the file itself or its path; further keys would not survive storage
         return {"bytes": value.get("bytes"), "path": value.get("path")}
     if value is None or isinstance(value, (str, bytes, bytearray, Mapping)):
         raise StudyError(study, name, "no image is given", remedy)
@@ -309,8 +310,11 @@ def _prior(value: Any, study: str) -> dict[str, Any] | None:
     prior = _fields_of(value, PriorStudy, study, "prior")
     if all(entry is None for entry in prior.values()):
         return None  # some writers store an absent struct as a struct of nulls
-    prior["image"] = _image(prior["image"], study, "prior.image")
     prior["study_id"], prior["view"] = _text(prior["study_id"]), _text(prior["view"])
+    if prior["image"] is None and prior["study_id"] is not None:
+        prior["image"] = {"bytes": None, "path": None}  # another study of the source, resolved by `link_priors`
+    else:
+        prior["image"] = _image(prior["image"], study, "prior.image")
     prior["acquired"] = _time(prior["acquired"], study, "prior.acquired")
     prior["days_before"] = _number(prior["days_before"], study, "prior.days_before")
     return prior
@@ -321,13 +325,14 @@ def _check_prior_order(row: dict[str, Any]) -> None:
     remedy = "A prior must be an earlier study of the same patient; drop it or correct the times"
     if prior["study_id"] is not None and prior["study_id"] == study:
         raise StudyError(study, "prior.study_id", "the study names itself as its prior", remedy)
-    if prior["days_before"] is not None and prior["days_before"] <= 0:
-        problem = f"the prior lies {prior['days_before']:g} days before, so it isn't earlier than the study"
+    # Zero stands for the same day, where only the source knows the order.
+    if prior["days_before"] is not None and prior["days_before"] < 0:
+        problem = f"the prior lies {-prior['days_before']:g} days after the study"
         raise StudyError(study, "prior.days_before", problem, remedy)
     if prior["acquired"] and row["acquired"]:
         prior_time, time = parse_time(prior["acquired"]), parse_time(row["acquired"])
         # Two bare dates, or a date against a time of the same day, leave the order open: only a known fault is an error.
-        if prior_time[0] >= time[1] or (prior_time == time):
+        if prior_time[0] >= time[1] and not prior_time[0] == time[0] < time[1]:
             problem = f"{prior['acquired']} isn't earlier than the study's own time {row['acquired']}"
             raise StudyError(study, "prior.acquired", problem, remedy)
 
@@ -479,13 +484,15 @@ def wants_view(view: str | None, include_views: str | Iterable[str] | None) -> b
     return any(view == wanted or view_family(view) == wanted for wanted in include_views)
 
 
-def example_rows(
-    study: Mapping[str, Any], include_views: str | Iterable[str] | None = None, *, with_images: bool = True
-) -> list[dict[str, Any]]:
+def _has_image(image: Any) -> bool:
+    return image is not None and (not isinstance(image, Mapping) or bool(image.get("bytes") or image.get("path")))
+
+
+def example_rows(study: Mapping[str, Any], include_views: str | Iterable[str] | None = None) -> list[dict[str, Any]]:
     """The example rows of one study row, one per current image that passes `include_views` (see `as_examples`)."""
     prior = study.get("prior")
-    if prior is not None and prior.get("image") is None and with_images:
-        prior = None
+    if prior is not None and not _has_image(prior.get("image")):
+        prior = None  # declared by id alone and never resolved
     images, rows = study["images"], []
     for index, entry in enumerate(images):
         if not wants_view(entry["view"], include_views):

@@ -1,0 +1,270 @@
+"""Checks a source of studies in one pass: counts, and every fault with its place. Behind `priorrg data check`."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from .linking import PriorIndex
+from .loading import cache_folder, read_rows
+from .readers import ReaderOptions, open_reader
+from .schema import StudyError
+
+
+IMAGE_CHECKS = ("open", "exists", "skip")
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One fault: where it stands, what it concerns, what is wrong and what to do."""
+
+    kind: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass
+class CheckReport:
+    """Result of `check_studies`. `ok` is false when there is any error; warnings don't count."""
+
+    format: str
+    detected: str
+    counts: dict[str, int] = field(default_factory=dict)
+    views: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    errors: list[Issue] = field(default_factory=list)
+    warnings: list[Issue] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "format": self.format,
+            "detected": self.detected,
+            "ok": self.ok,
+            "counts": self.counts,
+            "views": self.views,
+            "splits": self.splits,
+            "errors": [vars(issue) for issue in self.errors],
+            "warnings": [vars(issue) for issue in self.warnings],
+        }
+
+
+def check_studies(
+    source: str | os.PathLike,
+    *,
+    format: str | None = None,
+    images: str = "open",
+    same_view: str = "prefer",
+    max_days: float | None = None,
+    workers: int = 2,
+    progress: bool = False,
+    cache_dir: str | os.PathLike | None = None,
+    **options: Any,
+) -> CheckReport:
+    """Reads a source from end to end and reports what is in it and what is wrong with it.
+
+    Errors are: studies that can't be read, missing files, unreadable images, duplicates, patients in two splits, priors that aren't
+    earlier than their study or belong to another patient ("impossible priors"). Studies without findings and images without view are warnings.
+
+    Args:
+        source, format: as in `load_studies`.
+        images (`str`, defaults to `"open"`): `"open"` decodes every image once, `"exists"` only looks for the files, `"skip"` does
+            neither.
+        same_view, max_days: how priors are linked for the counts where the source gives none, see `link_priors`.
+        workers (`int`, defaults to 2): threads that open images.
+        progress (`bool`, defaults to `False`): show a bar.
+        options: further fields of `ReaderOptions`.
+
+    Returns:
+        `CheckReport`.
+    """
+    if images not in IMAGE_CHECKS:
+        raise ValueError(f"images is one of {', '.join(IMAGE_CHECKS)}, got {images!r}")
+    for name in ("image_root", "reports"):
+        if options.get(name) is not None:
+            options[name] = os.path.abspath(options[name])
+    settings = ReaderOptions(cache_dir=str(cache_folder(cache_dir)), progress=progress, **options)
+    reader, reason = open_reader(source, format, settings)
+    checker = _Checker(CheckReport(reader.name, reason), images, workers)
+    with tqdm(read_rows(reader), total=reader.count(), desc="checking", unit=" studies", disable=not progress) as rows:
+        checker.read(rows)
+    checker.finish(same_view, max_days)
+    return checker.report
+
+
+class _Checker:
+    """Keeps per study only what later rows are compared with."""
+
+    def __init__(self, report: CheckReport, images: str, workers: int):
+        self.report, self.images, self.workers = report, images, workers
+        self.count: Counter[str] = Counter()
+        self.views: Counter[str] = Counter()
+        self.splits: Counter[str] = Counter()
+        self.home: dict[str, str] = {}
+        self.crossing: set[str] = set()
+        self.study_patient: dict[str, str] = {}
+        self.records: set[int] = set()
+        self.seen_images: set[int] = set()
+        self.index = PriorIndex()
+        self.given_priors: list[tuple[str, int, str]] = []
+
+    def error(self, kind: str, where: str, message: str) -> None:
+        self.report.errors.append(Issue(kind, where, message))
+
+    def read(self, rows) -> None:
+        with ThreadPoolExecutor(self.workers) as pool:
+            batch: list[tuple[str, str, Any]] = []
+            for where, row in rows:
+                if isinstance(row, StudyError):
+                    kind = "impossible priors" if row.field.startswith("prior.") else "rejected"
+                    self.count[kind] += 1
+                    self.error("prior" if kind != "rejected" else kind, where, str(row))
+                    continue
+                self._study(where, row)
+                batch.extend(self._new_images(where, row))
+                if len(batch) >= _CHUNK:
+                    self._images(pool, batch)
+                    batch = []
+            self._images(pool, batch)
+
+    def _study(self, where: str, row: dict[str, Any]) -> None:
+        study, patient, place = row["study_id"], row["patient_id"], f"{where} (study {row['study_id']})"
+        self.count["studies"] += 1
+        self.count["images"] += len(row["images"])
+        self.count["with findings"] += row["findings"] is not None
+        self.count["with context"] += row["indication"] is not None or row["history"] is not None
+        self.count["with time"] += row["acquired"] is not None or row["day"] is not None
+        for entry in row["images"]:
+            self.views[entry["view"] or "unknown"] += 1
+        if row["split"] is not None:
+            self.splits[row["split"]] += 1
+            if self.home.setdefault(patient, row["split"]) != row["split"]:
+                self.count["studies of patients in two splits"] += 1
+                self.crossing.add(patient)
+                self.error(
+                    "split",
+                    place,
+                    f"patient {patient!r} is in {row['split']!r} here and in {self.home[patient]!r} before",
+                )
+        else:
+            self.home.setdefault(patient, "")
+        if self.study_patient.setdefault(study, patient) != patient:
+            self.count["duplicates"] += 1
+            self.error("duplicate", place, f"the study id belongs to patient {self.study_patient[study]!r} as well")
+        for entry in row["images"]:
+            key = hash((patient, study, entry["image_id"], entry["image"]["path"], entry["image"]["bytes"]))
+            if key in self.records:
+                self.count["duplicates"] += 1
+                self.error("duplicate", place, f"the study has the image {_name(entry['image'])} twice")
+            self.records.add(key)
+        self._prior(place, row)
+
+    def _prior(self, place: str, row: dict[str, Any]) -> None:
+        prior = row["prior"]
+        complete = prior is not None and _is_given(prior["image"])
+        views = [entry["view"] for entry in row["images"]]
+        named = prior["study_id"] if prior is not None and not complete else None
+        self.index.add(row["patient_id"], row["study_id"], row["acquired"], row["day"], views, named)
+        self.count["with prior"] += complete
+        if complete and prior["study_id"] is not None:
+            self.given_priors.append((place, len(self.index) - 1, prior["study_id"]))
+
+    def _new_images(self, where: str, row: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+        images = [entry["image"] for entry in row["images"]]
+        if row["prior"] is not None and _is_given(row["prior"]["image"]):
+            images.append(row["prior"]["image"])
+        for image in images:
+            key = hash((image["path"], image["bytes"]))
+            if self.images != "skip" and key not in self.seen_images:
+                self.seen_images.add(key)
+                yield where, row["study_id"], image
+
+    def _images(self, pool: ThreadPoolExecutor, batch: list[tuple[str, str, Any]]) -> None:
+        tests = pool.map(lambda entry: _image_problem(entry[2], self.images == "open"), batch)
+        for (where, study, image), problem in zip(batch, tests, strict=True):
+            if problem is not None:
+                kind, message = problem
+                self.count[f"{kind}s"] += 1
+                self.error(kind, f"{where} (study {study})", f"{_name(image)}: {message}")
+
+    def finish(self, same_view: str, max_days: float | None) -> None:
+        links = self.index.link(same_view, max_days)
+        for error in links.problems:
+            self.count["impossible priors"] += 1
+            self.error("prior", f"study {error.study}", str(error))
+        if self.count["with prior"] == 0 or self.index.has_named_priors:
+            self.count["with prior"] = int((links.rows >= 0).sum())
+        for place, row, prior in self.given_priors:
+            problem = self.index.prior_problem(row, prior) if prior in self.study_patient else None
+            if problem is not None:
+                self.count["impossible priors"] += 1
+                self.error("prior", place, f"its prior can't be: {problem}")
+        count, report = self.count, self.report
+        without = count["studies"] - count["with findings"]
+        if without:
+            report.warnings.append(
+                Issue("findings", "all", f"{without} studies have no findings: no use for training")
+            )
+        if self.views["unknown"]:
+            report.warnings.append(Issue("view", "all", f"{self.views['unknown']} images have no view position"))
+        if count["studies"] == 0:
+            self.error("empty", "all", "the source holds no usable study")
+        report.counts = {
+            "patients": len(self.home),
+            **{name: count[name] for name in _COUNTS},
+            "patients in two splits": len(self.crossing),
+        }
+        report.views, report.splits = dict(self.views.most_common()), dict(self.splits)
+
+
+_COUNTS = (
+    "studies",
+    "images",
+    "with prior",
+    "with context",
+    "with findings",
+    "with time",
+    "rejected",
+    "missing files",
+    "unreadable images",
+    "duplicates",
+    "impossible priors",
+)
+
+
+def _is_given(image: dict[str, Any]) -> bool:
+    return image["path"] is not None or image["bytes"] is not None
+
+
+def _name(image: dict[str, Any]) -> str:
+    return image["path"] or "the embedded image"
+
+
+def _image_problem(image: dict[str, Any], opened: bool) -> tuple[str, str] | None:
+    path = image["path"]
+    if image["bytes"] is None:
+        if "://" in path:
+            return None  # checking must not fetch
+        if not os.path.isfile(path):
+            return "missing file", "there is no such file"
+    if not opened:
+        return None
+    from ..image_loading_priorrg import load_image
+
+    try:
+        load_image(image)
+    except (ValueError, OSError, ImportError) as error:
+        return "unreadable image", str(error)
+    return None

@@ -1,0 +1,346 @@
+"""`load_studies`: any source to a `DatasetDict` of studies, streamed through Arrow files so that memory stays flat.
+
+The rows of a reader are validated one by one and written to memory-mapped Arrow files in the cache, one a split; then priors are
+linked. A second call with the same source and options finds the files and reads nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from .linking import link_priors
+from .readers import Reader, ReaderOptions, open_reader
+from .readers.base import Row
+from .schema import (
+    DEFAULT_FRACTIONS,
+    SCHEMA_VERSION,
+    StudyError,
+    assign_split,
+    check_patient_disjoint,
+    normalize_split,
+    study_features,
+    validate_row,
+)
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+_LOGGED = 10
+
+
+def load_studies(
+    source: str | os.PathLike,
+    *,
+    format: str | None = None,
+    image_root: str | os.PathLike | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    fractions: Mapping[str, float] | None = None,
+    seed: int = 0,
+    link: bool | None = None,
+    same_view: str = "prefer",
+    max_days: float | None = None,
+    reports: str | os.PathLike | None = None,
+    require_factual_serialization: bool = True,
+    revision: str | None = None,
+    strict: bool = False,
+    problems: list[tuple[str, StudyError]] | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    progress: bool = False,
+) -> "DatasetDict":
+    """Reads studies from any supported source into the schema of `study_features()`. Opens no image.
+
+    Args:
+        source (`str` or path): a table, an annotation file, a folder, a `save_to_disk` folder, or a Hub data set's name.
+        format (`str`, *optional*): `"table"`, `"dicom"`, `"annotation"`, `"mimic-cxr"`, `"iu-xray"` or `"hub"`; by default it is
+            detected and logged.
+        image_root (path, *optional*): folder of relative image paths; by default the folder of the source.
+        columns (mapping, *optional*): field -> column name, e.g. `{"findings": "REPORT_TEXT"}`.
+        split (`str`, *optional*): if the source has splits, only this one is given; if not, all studies get this name. By
+            default a source without splits is split 80/10/10 by a hash of the patient id.
+        fractions, seed: of that split, see `assign_split`. `fractions` given explicitly override splits of the source.
+        link (`bool`, *optional*): whether to link priors by time. By default only where the source gives no priors of its own.
+        same_view, max_days: see `link_priors`.
+        reports (path, *optional*): folder or zip of MIMIC-CXR reports.
+        require_factual_serialization (`bool`, defaults to `True`): of published annotations, see `ReaderOptions`.
+        revision (`str`, *optional*): of a Hub data set.
+        strict (`bool`, defaults to `False`): raise at the first study that can't be used. By default it is left out, logged and
+            counted.
+        problems (`list`, *optional*): receives `(place, StudyError)` of each study that was left out.
+        cache_dir (path, *optional*): by default `priorrg` in the cache of `datasets`.
+        progress (`bool`, defaults to `False`): show progress bars.
+
+    Returns:
+        `DatasetDict`: studies by split, memory-mapped.
+
+    Raises:
+        `StudyError`: with `strict`, and always when a patient is in two splits. `ValueError` for a source of no known format or
+        a wrong column mapping, `FileNotFoundError` for a missing source.
+    """
+    folder = cache_folder(cache_dir)
+    options = ReaderOptions(
+        image_root=None if image_root is None else os.path.abspath(image_root),
+        columns=dict(columns or {}),
+        reports=None if reports is None else os.path.abspath(reports),
+        require_factual_serialization=require_factual_serialization,
+        revision=revision,
+        cache_dir=str(folder),
+        progress=progress,
+    )
+    reader, reason = open_reader(source, format, options)
+    logger.info("%s is read as %s: %s", source, reader.name, reason)
+    found: list[tuple[str, StudyError]] = []
+    with _datasets_progress(progress):
+        if reader.name == "hub":
+            studies = _from_hub(reader, split, fractions, seed)
+        else:
+            studies = _from_rows(reader, folder, split, fractions, seed, found, strict, progress)
+        studies = _with_priors(studies, link, same_view, max_days, strict, found)
+    _report(found, source)
+    if problems is not None:
+        problems.extend(found)
+    if not studies:
+        raise ValueError(f"{source} ({reader.name}) holds no usable study" + (f": {found[0][1]}" if found else ""))
+    return studies
+
+
+def read_rows(reader: Reader) -> Iterator[Row]:
+    """The reader's rows in storage form: each is `(place, row)` or `(place, StudyError)`."""
+    for where, row in reader.rows():
+        if isinstance(row, StudyError):
+            yield where, row
+            continue
+        try:
+            yield where, validate_row(row, where=where)
+        except StudyError as error:
+            yield where, error
+
+
+def cache_folder(cache_dir: str | os.PathLike | None) -> Path:
+    """`cache_dir`, or the folder for studies in the cache of `datasets`."""
+    if cache_dir is None:
+        import datasets
+
+        cache_dir = Path(datasets.config.HF_DATASETS_CACHE) / "priorrg"
+    return Path(os.path.abspath(cache_dir))
+
+
+@contextlib.contextmanager
+def _datasets_progress(shown: bool):
+    """Turns the bars of `datasets` off while it works for a caller who asked for none."""
+    import datasets
+
+    before = datasets.are_progress_bars_disabled()
+    if not shown:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not shown and not before:
+            datasets.enable_progress_bars()
+
+
+def _from_hub(reader: Any, split: str | None, fractions: Mapping[str, float] | None, seed: int) -> "DatasetDict":
+    import datasets
+
+    studies = reader.load()
+    studies = datasets.DatasetDict({normalize_split(name): part for name, part in studies.items()})
+    if split is not None:
+        name = normalize_split(split)
+        if name not in studies:
+            raise ValueError(f"{reader.repo_id} has no split {split!r}, it has {', '.join(studies)}")
+        studies = datasets.DatasetDict({name: studies[name]})
+    if fractions is not None:
+        from .schema import split_by_patient
+
+        studies = split_by_patient(
+            datasets.concatenate_datasets(list(studies.values())), fractions=fractions, seed=seed
+        )
+    check_patient_disjoint(studies)
+    return studies
+
+
+def _from_rows(reader, folder, split, fractions, seed, found, strict, progress) -> "DatasetDict":
+    import datasets
+
+    place = folder / _cache_key(reader, split, fractions, seed)
+    summary = _read_summary(place) if reader.files() else None
+    if summary is None or (strict and summary["problems"]):
+        summary = _write_splits(reader, place, split, fractions, seed, strict, progress)
+    found.extend((where, StudyError(*fields)) for where, fields in summary["problems"])
+    return datasets.DatasetDict(
+        {name: datasets.Dataset.from_file(str(place / file)) for name, file in summary["splits"].items()}
+    )
+
+
+def _cache_key(reader: Reader, split, fractions, seed) -> str:
+    """Changes with the source files, the options and the schema."""
+    options = {key: value for key, value in vars(reader.options).items() if key not in ("cache_dir", "progress")}
+    files = []
+    for path in reader.files():
+        status = path.stat()
+        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns])
+    identity = [SCHEMA_VERSION, reader.name, os.path.abspath(reader.source), options, files]
+    identity += [normalize_split(split), None if fractions is None else list(fractions.items()), seed]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+def _read_summary(place: Path) -> dict[str, Any] | None:
+    try:
+        summary = json.loads((place / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if all((place / file).is_file() for file in summary["splits"].values()) else None
+
+
+class _SplitWriter:
+    """One Arrow stream file of studies, written in batches."""
+
+    def __init__(self, path: Path):
+        import pyarrow as pa
+
+        self.path, self.rows = path, []
+        self.schema = study_features().arrow_schema
+        self.file = pa.OSFile(str(path), "wb")
+        self.stream = pa.ipc.new_stream(self.file, self.schema)
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        if len(self.rows) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        import pyarrow as pa
+
+        if self.rows:
+            self.stream.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
+            self.rows = []
+
+    def close(self) -> None:
+        self.flush()
+        self.stream.close()
+        self.file.close()
+
+
+def _write_splits(reader, place, split, fractions, seed, strict, progress) -> dict[str, Any]:
+    place.mkdir(parents=True, exist_ok=True)
+    home: dict[str, str] = {}
+    found: list[tuple[str, StudyError]] = []
+    wanted = normalize_split(split)
+    declared = False
+    with tempfile.TemporaryDirectory(dir=place, prefix="writing-") as scratch, contextlib.ExitStack() as stack:
+        writers: dict[str, _SplitWriter] = {}
+        rows = stack.enter_context(
+            tqdm(
+                read_rows(reader),
+                total=reader.count(),
+                desc=f"reading {reader.name}",
+                unit=" studies",
+                disable=not progress,
+            )
+        )
+        for where, row in rows:
+            if isinstance(row, StudyError):
+                if strict:
+                    raise row
+                found.append((where, row))
+                continue
+            declared = declared or row["split"] is not None
+            name = None if fractions is not None else row["split"]
+            name = (
+                name
+                or (wanted if not declared else None)
+                or assign_split(row["patient_id"], fractions=fractions, seed=seed)
+            )
+            if home.setdefault(row["patient_id"], name) != name:
+                check_patient_disjoint({home[row["patient_id"]]: [row["patient_id"]], name: [row["patient_id"]]})
+            row["split"] = name
+            if wanted is not None and name != wanted:
+                continue
+            if name not in writers:
+                writers[name] = _SplitWriter(Path(scratch) / f"{_file_stem(name)}.arrow")
+            writers[name].add(row)
+        for writer in writers.values():
+            writer.close()
+        _remove_old(place)
+        files = {name: f"{_file_stem(name)}.arrow" for name in _ordered(writers)}
+        for file in files.values():
+            os.replace(Path(scratch) / file, place / file)
+        summary = {
+            "source": str(reader.source),
+            "splits": files,
+            "problems": [(where, (e.study, e.field, e.problem, e.remedy)) for where, e in found],
+        }
+        partial = Path(scratch) / "summary.json"
+        partial.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        os.replace(partial, place / "summary.json")
+    return summary
+
+
+def _file_stem(split: str) -> str:
+    """A name of letters for files; distinct splits keep distinct names."""
+    plain = "".join(character if character.isalnum() or character in "-_" else "_" for character in split)
+    return plain if plain == split else f"{plain}-{hashlib.sha256(split.encode()).hexdigest()[:6]}"
+
+
+def _ordered(names) -> list[str]:
+    return [*(name for name in DEFAULT_FRACTIONS if name in names), *(n for n in names if n not in DEFAULT_FRACTIONS)]
+
+
+def _remove_old(place: Path) -> None:
+    """An earlier reading of the same source; processes that still map it keep their copy."""
+    for path in (place / "summary.json", *place.glob("*.arrow")):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _with_priors(studies: "DatasetDict", link, same_view, max_days, strict, found) -> "DatasetDict":
+    if link is False or not studies:
+        return studies
+    if any("images" not in part.column_names for part in studies.values()):
+        return studies  # example rows carry their priors
+    states = [_prior_state(part) for part in studies.values()]
+    if link is None and any("complete" in state for state in states) and not any("named" in state for state in states):
+        return studies
+    dropped: list[StudyError] = []
+    studies = link_priors(studies, same_view=same_view, max_days=max_days, strict=strict, problems=dropped)
+    found.extend((f"study {error.study}", error) for error in dropped)
+    return studies
+
+
+def _prior_state(dataset: "Dataset") -> set[str]:
+    """Which kinds of prior occur: "complete" (with image), "named" (a study id only)."""
+    import pyarrow.compute as pc
+
+    state: set[str] = set()
+    part = dataset.select_columns(["prior"]).with_format("arrow")
+    for start in range(0, len(part), 2000):
+        prior = part[start : min(start + 2000, len(part))]["prior"].combine_chunks()
+        image = pc.struct_field(prior, "image")
+        has_image = pc.or_(pc.is_valid(pc.struct_field(image, "path")), pc.is_valid(pc.struct_field(image, "bytes")))
+        named = pc.and_(pc.is_valid(pc.struct_field(prior, "study_id")), pc.invert(has_image))
+        state |= {"complete"} if pc.any(has_image).as_py() else set()
+        state |= {"named"} if pc.any(named).as_py() else set()
+        if len(state) == 2:
+            break
+    return state
+
+
+def _report(found: list[tuple[str, StudyError]], source: Any) -> None:
+    for where, error in found[:_LOGGED]:
+        logger.warning("left out, %s: %s", where, error)
+    if found:
+        logger.warning("%s: %d problem(s); `priorrg data check` names them all", source, len(found))

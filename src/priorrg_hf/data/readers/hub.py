@@ -1,0 +1,108 @@
+"""Data sets that have the schema already: from the Hub, from `save_to_disk`, or the Parquet folders of `priorrg data convert`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..schema import EXAMPLE_FIELDS, StudyError, study_features
+from .base import Reader, Row
+
+
+_SHARD = re.compile(r"^(?P<split>[\w.]+)-\d{5}(-of-\d{5})?\.(parquet|arrow)$")
+
+
+class HubReader(Reader):
+    name = "hub"
+    expects = "a Hub data set (owner/name), a save_to_disk folder, or a folder of train-00000.parquet shards"
+
+    def __init__(self, source, options):
+        super().__init__(source, options)
+        self.repo_id = str(source)
+
+    @classmethod
+    def detect(cls, source: Path) -> str | None:
+        if source.is_dir():
+            if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
+                return "the folder was written by save_to_disk"
+            return "the folder holds shards of a converted data set" if _shards(source) else None
+        if not source.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not source.suffix:
+            return "no such file, and the name looks like a Hub repository"
+        return None
+
+    def files(self) -> list[Path]:
+        if not self.source.is_dir():
+            return []
+        return sorted(path for path in self.source.rglob("*") if path.suffix in (".parquet", ".arrow", ".json"))
+
+    def load(self):
+        """The `DatasetDict` itself, memory-mapped; checks the columns. Raises `StudyError`."""
+        import datasets
+
+        if not self.source.exists():
+            loaded = datasets.load_dataset(self.repo_id, revision=self.options.revision)
+        elif shards := _shards(self.source):
+            loaded = self._from_shards(shards)
+        else:
+            loaded = datasets.load_from_disk(str(self.source))
+        if not isinstance(loaded, dict):
+            loaded = datasets.DatasetDict({str(loaded.split or "all"): loaded})
+        return datasets.DatasetDict({name: self._in_schema(part) for name, part in loaded.items()})
+
+    def _from_shards(self, shards: dict[str, list[Path]]):
+        import datasets
+
+        if all(path.suffix == ".arrow" for paths in shards.values() for path in paths):  # mapped where they are
+            parts = {name: [datasets.Dataset.from_file(str(path)) for path in paths] for name, paths in shards.items()}
+            return datasets.DatasetDict({name: datasets.concatenate_datasets(part) for name, part in parts.items()})
+        files = {name: [str(path) for path in paths] for name, paths in shards.items()}
+        return datasets.load_dataset("parquet", data_files=files, cache_dir=self.options.cache_dir)
+
+    def _in_schema(self, dataset):
+        from datasets import Image, Value
+
+        for name, column in self.options.columns.items():
+            if column not in dataset.column_names:
+                raise ValueError(f"--column {name}={column}: {self.repo_id} has {', '.join(dataset.column_names)}")
+            dataset = dataset.rename_column(column, name)
+        features = study_features()
+        if set(EXAMPLE_FIELDS) <= set(dataset.column_names):
+            for name in ("image", "prior_image"):
+                dataset = dataset.cast_column(name, Image(decode=False))
+            return dataset
+        missing = [name for name in ("study_id", "patient_id", "images") if name not in dataset.column_names]
+        if missing:
+            columns = ", ".join(dataset.column_names)
+            raise StudyError(
+                "every one", missing[0], f"{self.repo_id} has no such column, only {columns}", "Map it with --column"
+            )
+        dataset = dataset.remove_columns([name for name in dataset.column_names if name not in features])
+        for name in features:
+            if name not in dataset.column_names:
+                kind = features[name]
+                dataset = dataset.add_column(
+                    name, [None] * len(dataset), feature=kind if isinstance(kind, Value) else None
+                )
+        dataset = dataset.select_columns(list(features))
+        return dataset if dataset.features == features else dataset.cast(features)
+
+    def count(self) -> int | None:
+        return None
+
+    def rows(self) -> Iterator[Row]:
+        for split, part in self.load().items():
+            for index in range(len(part)):
+                row = part[index]
+                yield f"{split} row {index}", {**row, "split": row.get("split") or split}
+
+
+def _shards(folder: Path) -> dict[str, list[Path]]:
+    """Split -> its Parquet files, in `folder` or its `data` folder."""
+    for place in (folder, folder / "data"):
+        found: dict[str, list[Path]] = {}
+        for path in sorted((*place.glob("*.parquet"), *place.glob("*.arrow"))):
+            match = _SHARD.match(path.name)
+            if match:
+                found.setdefault(match["split"], []).append(path)
+        if found:
+            return found
+    return {}

@@ -1,0 +1,69 @@
+"""IU X-ray (Open-i): `indiana_reports.csv`, `indiana_projections.csv` and the folder of PNG images.
+
+The set has neither patients nor dates: each report counts as a patient of its own, so there are no priors.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..schema import StudyError
+from .base import Reader, Row, open_text
+
+
+_FOLDERS = ("images/images_normalized", "images_normalized", "images", "")
+
+
+class IUXrayReader(Reader):
+    name = "iu-xray"
+    expects = "a folder with indiana_reports.csv and indiana_projections.csv"
+
+    @classmethod
+    def detect(cls, source: Path) -> str | None:
+        folder = source if source.is_dir() else source.parent
+        if source.is_file() and source.name != "indiana_reports.csv":
+            return None
+        found = (folder / "indiana_reports.csv").is_file() and (folder / "indiana_projections.csv").is_file()
+        return "the folder holds indiana_reports.csv and indiana_projections.csv" if found else None
+
+    def __init__(self, source, options):
+        super().__init__(source, options)
+        if self.source.is_file():
+            self.source = self.source.parent
+
+    def files(self) -> list[Path]:
+        return [self.source / "indiana_reports.csv", self.source / "indiana_projections.csv"]
+
+    def rows(self) -> Iterator[Row]:
+        root = next(self.source / name for name in _FOLDERS if (self.source / name).is_dir())
+        images: dict[str, list[dict[str, Any]]] = {}
+        with open_text(self.source / "indiana_projections.csv") as file:
+            for record in csv.DictReader(file):
+                entry = {
+                    "image": self.image_path(record["filename"], root),
+                    "view": (record.get("projection") or "").upper() or None,
+                }
+                images.setdefault(record["uid"], []).append(entry)
+        with open_text(self.source / "indiana_reports.csv") as file:
+            reader = csv.DictReader(file)
+            for record in reader:
+                where, uid = f"indiana_reports.csv line {reader.line_num}", record["uid"]
+                if uid not in images:
+                    yield (
+                        where,
+                        StudyError(uid, "images", "no projection is listed", "Add it to indiana_projections.csv"),
+                    )
+                    continue
+                yield where, _study(record, sorted(images[uid], key=lambda entry: entry["view"] != "FRONTAL"))
+
+
+def _study(record: dict[str, str], images: list[dict[str, Any]]) -> dict[str, Any]:
+    problems = [name.strip() for name in (record.get("Problems") or "").split(";") if name.strip()]
+    return {
+        "study_id": record["uid"],
+        "patient_id": record["uid"],
+        "images": images,
+        **{name: record.get(name) for name in ("indication", "comparison", "findings", "impression")},
+        "labels": dict.fromkeys(problems, 1.0) or None,
+    }

@@ -1,0 +1,250 @@
+"""Study tables: CSV, TSV, JSON lines and Parquet, one row a study or one row an image.
+
+Columns carry the names of the schema; others are mapped (`columns={"findings": "REPORT_TEXT"}`) or ignored. A row gives its image
+in `image` (with `view`, `image_id`, `laterality`), or several in `images` (a list of `{image, view}` or paths, in CSV as JSON). Rows
+of one study that follow each other become one study with several images. The prior is either a nested `prior` (`{image, view,
+acquired | day | days_before, study_id}`), flat columns (`prior_image`, `prior_view`, ...), or `prior_study_id` alone, which names another
+row. Without any of these it is linked by time.
+
+A `splits.json` beside the table (`{split: [patient ids]}`) places patients that the table itself doesn't place.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..schema import TEXT_FIELDS, StudyError
+from .base import Reader, ReaderOptions, Row, check_columns, load_split_file, open_text
+
+
+STUDY_FIELDS = ("study_id", "patient_id", "acquired", "day", *TEXT_FIELDS, "labels", "split")
+IMAGE_FIELDS = ("image", "view", "image_id", "laterality", "images")
+PRIOR_FIELDS = (
+    "prior",
+    "prior_study_id",
+    "prior_image",
+    "prior_view",
+    "prior_acquired",
+    "prior_day",
+    "prior_days_before",
+)
+TABLE_FIELDS = STUDY_FIELDS + IMAGE_FIELDS + PRIOR_FIELDS
+# names of the example rows, understood without a mapping
+ALIASES = {"view": "view_position", "prior_view": "prior_view_position"}
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz")
+
+
+class TableReader(Reader):
+    name = "table"
+    expects = "a CSV, TSV, JSON lines or Parquet file (also .gz), or a folder with studies.csv, .jsonl or .parquet"
+
+    def __init__(self, source, options: ReaderOptions):
+        super().__init__(source, options)
+        if self.source.is_dir():
+            self.source = _table_in(self.source) or self.source / "studies.csv"
+        self.root = self.source.parent
+        self.splits = load_split_file(self.root)
+
+    @classmethod
+    def detect(cls, source: Path) -> str | None:
+        if source.is_file() and source.name.lower().endswith(_SUFFIXES):
+            return f"the name ends in {''.join(source.suffixes[-2:])}"
+        found = _table_in(source) if source.is_dir() else None
+        return f"the folder holds {found.name}" if found else None
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.source, self.root / "splits.json") if path.exists()]
+
+    def count(self) -> int | None:
+        if self.source.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return pq.ParquetFile(self.source).metadata.num_rows
+        return None
+
+    def rows(self) -> Iterator[Row]:
+        group: list[tuple[str, dict[str, Any]]] = []
+        for where, record in self._records():
+            try:
+                study = self._study(record)
+            except StudyError as error:
+                yield where, error
+                continue
+            same = group and (study["study_id"], study["patient_id"]) == (
+                group[0][1]["study_id"],
+                group[0][1]["patient_id"],
+            )
+            if same and study["study_id"] not in (None, ""):
+                group.append((where, study))
+                continue
+            yield from _merged(group)
+            group = [(where, study)]
+        yield from _merged(group)
+
+    def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(place, record) with the table's own columns, renamed to fields."""
+        rename: dict[str, str] | None = None
+        for where, record in _read_file(self.source):
+            if record is None or rename is None or self._ragged:
+                available = list(record or ())
+                rename = self._renaming(available)
+            yield where, {field: record.get(column) for field, column in rename.items()}
+
+    @property
+    def _ragged(self) -> bool:
+        """JSON lines may leave keys out, so each line is looked at afresh."""
+        return ".jsonl" in self.source.name or ".ndjson" in self.source.name
+
+    def _renaming(self, available: list[str]) -> dict[str, str]:
+        if not self._ragged:
+            check_columns(available, self.options.columns, TABLE_FIELDS, self.source)
+        rename = {}
+        for name in TABLE_FIELDS:
+            column = self.options.columns.get(name, name)
+            if column not in available and name in ALIASES and name not in self.options.columns:
+                column = ALIASES[name]
+            if column in available:
+                rename[name] = column
+        missing = [name for name in ("study_id", "patient_id") if name not in rename]
+        if missing and not self._ragged:
+            raise ValueError(
+                f"{self.source} has no column {missing[0]!r}; it has {', '.join(available)}. "
+                f"Map it: columns={{{missing[0]!r}: ...}} or --column {missing[0]}=NAME"
+            )
+        return rename
+
+    def _study(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        study = {name: record.get(name) for name in STUDY_FIELDS}
+        if isinstance(study["labels"], str):
+            study["labels"] = _json_value(study["labels"], study["study_id"], "labels")
+        if not study["split"]:
+            study["split"] = self.splits.get(str(study["patient_id"]))
+        study["images"] = self._images(record)
+        study["prior"] = self._prior(record)
+        return study
+
+    def _images(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        images = record.get("images")
+        if isinstance(images, str) and images.strip():
+            images = _json_value(images, record.get("study_id"), "images") if images.lstrip()[0] == "[" else [images]
+        if images is None or isinstance(images, str) or len(images) == 0:
+            images = [{name: record.get(name) for name in ("image", "view", "image_id", "laterality")}]
+        result = []
+        for image in images:
+            entry = dict(image) if isinstance(image, Mapping) and "image" in image else {"image": image}
+            result.append({**entry, "image": self._resolved(entry["image"])})
+        return result
+
+    def _prior(self, record: Mapping[str, Any]) -> dict[str, Any] | None:
+        prior = record.get("prior")
+        if isinstance(prior, str):
+            prior = _json_value(prior, record.get("study_id"), "prior") if prior.strip() else None
+        if prior is None:
+            prior = {name.removeprefix("prior_"): record.get(name) for name in PRIOR_FIELDS[1:]}
+            prior = {key: value for key, value in prior.items() if not _is_empty(value)}
+        if not prior:
+            return None
+        if not isinstance(prior, Mapping):
+            raise StudyError(
+                str(record.get("study_id")), "prior", "expected a mapping", "Give {image, view, acquired}"
+            )
+        prior = dict(prior)
+        prior_day, day = prior.pop("day", None), record.get("day")
+        if prior.get("days_before") is None and not _is_empty(prior_day) and not _is_empty(day):
+            try:
+                prior["days_before"] = float(day) - float(prior_day)
+            except ValueError:
+                problem = f"{day!r} and {prior_day!r} are no days"
+                raise StudyError(str(record.get("study_id")), "prior.day", problem, "Give numbers") from None
+        if "image" in prior:
+            prior["image"] = self._resolved(prior["image"])
+        return prior
+
+    def _resolved(self, image: Any) -> Any:
+        if isinstance(image, Mapping) and not image.get("bytes") and image.get("path"):
+            return {"bytes": None, "path": self.image_path(image["path"], self.root)}
+        return self.image_path(image, self.root)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip()) or value != value
+
+
+def _json_value(text: str, study: Any, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise StudyError(
+            str(study), name, "isn't valid JSON", 'Write it like [{"image": "a.png", "view": "PA"}]'
+        ) from None
+
+
+def _merged(group: list[tuple[str, dict[str, Any]]]) -> Iterator[Row]:
+    """Rows of one study that follow each other: one study with all their images."""
+    if not group:
+        return
+    where, study = group[0]
+    for other_where, other in group[1:]:
+        differing = [
+            name
+            for name in (*STUDY_FIELDS, "prior")
+            if other[name] != study[name] and not (_is_empty(other[name]) and _is_empty(study[name]))
+        ]
+        if differing:
+            problem = f"the study stands in {where} with another {differing[0]}"
+            yield (
+                other_where,
+                StudyError(str(study["study_id"]), differing[0], problem, "Give the study one value or two ids"),
+            )
+        else:
+            study = {**study, "images": study["images"] + other["images"]}
+    yield where, study
+
+
+def _table_in(folder: Path) -> Path | None:
+    for stem in ("studies", "data", "metadata"):
+        for suffix in _SUFFIXES:
+            if (folder / f"{stem}{suffix}").is_file():
+                return folder / f"{stem}{suffix}"
+    tables = [
+        path for path in sorted(folder.iterdir()) if path.name.lower().endswith(_SUFFIXES[:4]) and path.is_file()
+    ]
+    return tables[0] if len(tables) == 1 else None
+
+
+def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        import pyarrow.parquet as pq
+
+        number = 0
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=500):
+            for record in batch.to_pylist():
+                number += 1
+                yield f"{path.name} row {number}", record
+        return
+    with open_text(path) as file:
+        if name.endswith((".jsonl", ".ndjson")):
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path.name} line {number}", _json_line(line, path, number)
+            return
+        # Reports can be longer than the module's default limit; the limit is one for the whole process, so it is only raised.
+        csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
+        reader = csv.DictReader(file, delimiter="\t" if name.endswith(".tsv") else ",", restkey="", restval=None)
+        for record in reader:
+            record.pop("", None)
+            yield f"{path.name} line {reader.line_num}", record
+
+
+def _json_line(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{path} line {number} isn't valid JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} line {number}: expected an object, got {type(record).__name__}")
+    return record
