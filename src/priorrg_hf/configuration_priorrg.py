@@ -271,6 +271,10 @@ class PriorRGConfig(PreTrainedConfig):
         """Tokens of the vocabulary, which the text encoder and the decoder share."""
         return self.decoder_config.vocab_size
 
+    @vocab_size.setter
+    def vocab_size(self, value: int):
+        self.text_config.vocab_size = self.decoder_config.vocab_size = value
+
     @property
     def active_memory_segments(self) -> tuple[str, ...]:
         """The memory segments that exist under `use_context`, in the decoder's order."""

@@ -850,7 +850,7 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
             prior_view_position_ids=prior_view_position_ids,
             prior_mask=prior_mask,
             inputs_embeds=inputs_embeds,
-            **kwargs,
+            **{**kwargs, "return_dict": True},
         )
         segments = [s for s in (outputs.context_embeds, outputs.spatiotemporal_embeds) if s is not None]
         latents = torch.cat(segments, dim=1)
@@ -870,7 +870,7 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
     ) -> BaseModelOutputWithPooling:
         """Report features of `[CLS] [FINDINGS] ...` token ids: all projected tokens, and as `pooler_output` the first one, which
         stands for the report, `(batch_size, hidden_size)`, not normalised."""
-        return self.model.get_text_features(input_ids, attention_mask, **kwargs)
+        return self.model.get_text_features(input_ids, attention_mask, **{**kwargs, "return_dict": True})
 
     @can_return_tuple
     def forward(
@@ -913,9 +913,9 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
             prior_view_position_ids=prior_view_position_ids,
             prior_mask=prior_mask,
             inputs_embeds=inputs_embeds,
-            **kwargs,
+            **{**kwargs, "return_dict": True},
         ).pooler_output
-        text_embeds = self.get_text_features(report_input_ids, report_attention_mask).pooler_output
+        text_embeds = self.get_text_features(report_input_ids, report_attention_mask, return_dict=True).pooler_output
         image_embeds = nn.functional.normalize(image_embeds, dim=-1)
         text_embeds = nn.functional.normalize(text_embeds, dim=-1)
         logits_per_image = self.logit_scale.exp() * image_embeds @ text_embeds.t()
