@@ -106,7 +106,7 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._NormBase):
             )
         channels = input.shape[1]
         shape = (1, channels) + (1,) * (input.dim() - 2)
-        values = input.float().transpose(0, 1).reshape(channels, -1)
+        values = (input if input.dtype == torch.float64 else input.float()).transpose(0, 1).reshape(channels, -1)
         count = values.new_full((1,), values.shape[1])
         # Two sums instead of a sum of squares: the variance around the common mean loses no digits.
         totals = _SumOverProcesses.apply(torch.cat([values.sum(dim=1), count]))

@@ -14,6 +14,10 @@ from .distributed import gather_rows, process_rank, world_size
 from .modeling_priorrg import contrastive_loss
 
 
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def pooled_contrastive_loss(
     image_embeds: torch.Tensor, text_embeds: torch.Tensor, logit_scale: torch.Tensor, study_ids: torch.Tensor
 ) -> torch.Tensor:
@@ -27,7 +31,7 @@ def pooled_contrastive_loss(
     images, reports, ids = gather_rows(image_embeds), gather_rows(text_embeds), gather_rows(study_ids)
     # In 32 bits also under autocast: the products are scaled by 14 and more before the softmax.
     with torch.autocast(images.device.type, enabled=False):
-        logits = logit_scale.float().exp() * images.float() @ reports.float().t()
+        logits = at_least_float32(logit_scale).exp() * at_least_float32(images) @ at_least_float32(reports).t()
         return contrastive_loss(logits, ids, ids)
 
 
@@ -43,9 +47,9 @@ def embedding_gradients(
     start = sum(counts[: process_rank()]) if world_size() > 1 else 0
     own = slice(start, start + image_embeds.shape[0])
     with torch.enable_grad(), torch.autocast(image_embeds.device.type, enabled=False):
-        images = gather_rows(image_embeds.detach().float()).requires_grad_()
-        reports = gather_rows(text_embeds.detach().float()).requires_grad_()
-        scale = logit_scale.detach().float().requires_grad_()
+        images = gather_rows(at_least_float32(image_embeds.detach())).requires_grad_()
+        reports = gather_rows(at_least_float32(text_embeds.detach())).requires_grad_()
+        scale = at_least_float32(logit_scale.detach()).requires_grad_()
         ids = gather_rows(study_ids)
         loss = contrastive_loss(scale.exp() * images @ reports.t(), ids, ids)
         image_gradients, text_gradients, scale_gradient = torch.autograd.grad(loss, (images, reports, scale))

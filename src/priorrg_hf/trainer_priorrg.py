@@ -258,6 +258,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
 
     def _check_loss(self, loss: torch.Tensor, row_is_finite) -> None:
         """Stops the run when the loss is not finite; `row_is_finite()` tells which rows of the batch are not to blame."""
+        loss = loss.detach()
         if torch.isfinite(loss):
             return
         ids = self._batch_metadata.get("example_ids", [])
@@ -376,8 +377,8 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
                 example_ids += self._batch_metadata.get("example_ids", [])
                 states.append(random_state(self.args.device))
                 _, image, text = self._embed(model, batch)
-                image_embeds.append(image.float())
-                text_embeds.append(text.float())
+                image_embeds.append(image)
+                text_embeds.append(text)
                 study_ids.append(batch["study_ids"])
         sizes = [rows.shape[0] for rows in image_embeds]
         loss, image_gradients, text_gradients, scale_gradient = embedding_gradients(

@@ -15,6 +15,7 @@ The recipe names neither warm-up nor gradient clipping, so both are off (`warmup
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
@@ -105,6 +106,13 @@ class PriorRGRecipeArguments:
                 "augmentation changes the images, but feature_cache holds the features of the unchanged ones. Drop one of the two."
             )
 
+    def _fill_defaults(self) -> None:
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+        self._fill_plateau("max" if self.greater_is_better else "min")
+        if not torch.accelerator.is_available():
+            self.dataloader_pin_memory = False
+
     def _fill_plateau(self, mode: str) -> None:
         plateau = SchedulerType(self.lr_scheduler_type) == SchedulerType.REDUCE_ON_PLATEAU
         if plateau and IntervalStrategy(self.eval_strategy) == IntervalStrategy.NO:
@@ -156,6 +164,7 @@ class PriorRGContrastiveTrainingArguments(PriorRGRecipeArguments, TrainingArgume
     )
     greater_is_better: bool | None = _recipe(None, "Whether that metric should grow; by default known from its name.")
     logging_steps: float = _recipe(10, "Steps between log entries.")
+    logging_first_step: bool = _recipe(True, "Log the first step too, so that every run has a loss to start from.")
     remove_unused_columns: bool = _recipe(False, "Must stay False: the collator reads raw example rows.")
     restore_callback_states_from_checkpoint: bool = _recipe(True, "Early stopping goes on counting after a resume.")
     ddp_find_unused_parameters: bool | None = _recipe(
@@ -168,9 +177,7 @@ class PriorRGContrastiveTrainingArguments(PriorRGRecipeArguments, TrainingArgume
 
     def __post_init__(self):
         self._check_recipe()
-        if self.greater_is_better is None and self.metric_for_best_model is not None:
-            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
-        self._fill_plateau("max" if self.greater_is_better else "min")
+        self._fill_defaults()
         super().__post_init__()
 
 
@@ -209,6 +216,7 @@ class PriorRGReportTrainingArguments(PriorRGRecipeArguments, Seq2SeqTrainingArgu
     generation_num_beams: int | None = _recipe(3, "Beams of the reports written during evaluation.")
     generation_max_length: int | None = _recipe(100, "Tokens of those reports, the start token included.")
     logging_steps: float = _recipe(10, "Steps between log entries.")
+    logging_first_step: bool = _recipe(True, "Log the first step too, so that every run has a loss to start from.")
     remove_unused_columns: bool = _recipe(False, "Must stay False: the collator reads raw example rows.")
     restore_callback_states_from_checkpoint: bool = _recipe(True, "Early stopping goes on counting after a resume.")
     ddp_find_unused_parameters: bool | None = _recipe(
@@ -219,9 +227,7 @@ class PriorRGReportTrainingArguments(PriorRGRecipeArguments, Seq2SeqTrainingArgu
 
     def __post_init__(self):
         self._check_recipe()
-        if self.greater_is_better is None and self.metric_for_best_model is not None:
-            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
-        self._fill_plateau("max" if self.greater_is_better else "min")
+        self._fill_defaults()
         if self.metric_for_best_model == "rcb" and not self.predict_with_generate:
             raise ValueError(
                 "metric_for_best_model='rcb' is measured on written reports, but predict_with_generate is False. Watch 'loss' "
