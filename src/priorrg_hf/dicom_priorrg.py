@@ -435,9 +435,9 @@ def _gray(dataset: Any, stored: np.ndarray) -> np.ndarray:
         values = table
     bits = _integer(dataset, "BitsStored") or _required(dataset, "BitsAllocated")
     shown = _displayed(dataset, values, None if bits <= 8 else _shown_range(dataset, stored), bits)
-    if photometric == "MONOCHROME1":
-        shown = 1.0 - shown
     shown = _to_uint8(shown)
+    if photometric == "MONOCHROME1":
+        shown = 255 - shown
     return shown if table is None else shown[stored.astype(np.int64) - low]
 
 
