@@ -145,9 +145,10 @@ def test_transparency_is_composited_over_black():
 def test_palette_with_and_without_transparency(gray):
     palette = Image.fromarray(gray).convert("P")
     np.testing.assert_array_equal(np.asarray(load_image(palette))[:, :, 1], gray)
-    content = encode(palette, "PNG", transparency=255)
     expected = np.where(gray == 255, 0, gray)
-    np.testing.assert_array_equal(np.asarray(load_image(content))[:, :, 1], expected)
+    for image in (palette, Image.fromarray(gray)):
+        content = encode(image, "PNG", transparency=255)
+        np.testing.assert_array_equal(np.asarray(load_image(content))[:, :, 1], expected)
 
 
 @pytest.mark.parametrize("mode", ["1", "CMYK", "YCbCr", "HSV", "LAB", "RGBX", "LA", "PA", "RGBa"])

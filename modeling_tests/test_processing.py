@@ -348,6 +348,16 @@ def test_pixels_equal_the_published_preprocessing(processor, mode, size):
     np.testing.assert_array_equal(got, alone)
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_coloured_pixel_makes_a_coloured_image(processor, channel):
+    pixels = np.full((100, 100, 3), 90, dtype=np.uint8)
+    pixels[51, 52, channel] = 255
+    got = processor(images=pixels)["pixel_values"][0].numpy()
+    alone = processor.image_processor(Image.fromarray(pixels), return_tensors="np")["pixel_values"][0]
+    np.testing.assert_array_equal(got, alone)
+    assert len({channel.tobytes() for channel in got}) == 2
+
+
 def test_16_bit_image_is_not_white(processor):
     levels = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
     deep = processor(images=levels.astype(np.uint16) * 257)["pixel_values"]

@@ -467,7 +467,6 @@ class PriorRGProcessor(ProcessorMixin):
             report_ids, mask = self._truncate_and_pad(ids, max_length, text_kwargs)
             return {"report_input_ids": report_ids, "report_attention_mask": mask}
 
-        ids = [row[:max_length] for row in ids] if text_kwargs.get("truncation") else ids
         pad, sep = tokens["[PAD]"], tokens["[SEP]"]
         labels, _ = self._truncate_and_pad([row[1:] for row in ids], max_length - 1, text_kwargs, pad=-100)
         # All but the last column of the padded batch, as published: rows shorter than the longest keep their end token.
