@@ -27,9 +27,9 @@ from priorrg_hf.data.phantom.scoring import (
 # Pixels and texts of three studies, recorded on x86-64 with numpy 2.4. A change here is a change of what every seed means: raise
 # `dataset.GENERATOR_VERSION` with it.
 RECORDED = {
-    (0, 0, None, 112): ("5d9ea197bf849009", "1805a0cad92892a3"),
+    (0, 0, None, 112): ("c98651d9c6e099e4", "1805a0cad92892a3"),
     (1, 0, "LATERAL", 150): ("d2fa9be7f8d8b905", "182281b81a2217a0"),
-    (6, 0, None, 224): ("7273cb97aa18ccca", "24a33d4261da6ba6"),
+    (6, 0, None, 224): ("d865e008a43dbac4", "24a33d4261da6ba6"),
 }
 STREAM_INTEGERS = [670, 111, 511, 356, 704, 479]
 STREAM_NOISE = [0.623529, 0.356863, -0.662745]

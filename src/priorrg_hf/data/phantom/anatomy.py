@@ -199,8 +199,8 @@ class FrontalChest:
         trunk = 1.02 * self.shape.width + 0.5 * soft(-0.35 - v, 0.3)
         return soft(np.minimum(shoulders, trunk) - u, 0.03)
 
-    def skeleton(self) -> Array:
-        """Attenuation of ribs, clavicles, spine and shoulder blades."""
+    def skeleton(self, blade: float) -> Array:
+        """Attenuation of ribs, clavicles, spine and shoulder blades, whose inner edges lie at `blade` from the midline."""
         shape, u, v = self.shape, np.abs(self.u), self.v
         cage = soft(0.88 * shape.width - u, 0.04) * soft(v + 0.86, 0.05)
         # Dorsal ribs run outwards and down, ventral ones come back inwards and down. The triangle wave is a periodic distance.
@@ -212,10 +212,10 @@ class FrontalChest:
             polyline(self.u, v, [(-0.09, -0.60), (-0.40, -0.66), (-0.80, -0.80)], 0.030, self.edge),
             polyline(self.u, v, [(0.09, -0.60), (0.40, -0.66), (0.80, -0.80)], 0.030, self.edge),
         )
-        blade = polyline(u, v, [(0.74, -0.62), (0.80, -0.20), (0.70, -0.02)], 0.02, 0.05)
+        blades = polyline(u, v, [(blade - 0.06, -0.62), (blade, -0.20), (blade - 0.10, -0.02)], 0.02, 0.05)
         vertebrae = self._stripes(v / 0.13 + shape.rib_phase, 0.36)
         spine = soft(0.085 - u, 0.02) * (0.035 + 0.025 * vertebrae)
-        return ribs + 0.10 * clavicle + 0.03 * blade + spine
+        return ribs + 0.10 * clavicle + 0.045 * blades + spine
 
     @staticmethod
     def _stripes(phase: Array, half_width: float) -> Array:

@@ -24,6 +24,10 @@ MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 32, 2048
 AP_MAGNIFICATION = 1.12
 
 
+# The shoulder blades are turned out of the lungs in a PA film, and lie over them in an AP film.
+BLADES = {"PA": 0.84, "AP": 0.66}
+
+
 @dataclass
 class Film:
     """A rendered image.
@@ -86,18 +90,13 @@ def _frontal(
     stream = stream_for("pose")
     u, v = _grid(size, stream)
     inspiration = stream.uniform(-1.0, 0.3) if visit.view == "AP" else stream.uniform(-0.3, 1.0)
-    ratio = shape.heart_ratio
-    if "cardiomegaly" in visit.values:
-        ratio = 0.49 + 0.17 * visit.values["cardiomegaly"] + 0.3 * (shape.heart_ratio - 0.425)
-    if visit.view == "AP":
-        ratio *= AP_MAGNIFICATION
-    chest = FrontalChest(u, v, shape, ratio, -inspiration, 2.0 / size)
+    chest = FrontalChest(u, v, shape, cardiothoracic_ratio(visit, shape), -inspiration, 2.0 / size)
     coverage: dict[str, Array] = {}
 
     both = chest.lungs["right"] + chest.lungs["left"]
     body = chest.body()
     attenuation = shape.tissue * body + 0.06 * chest.mediastinum * (1.0 - chest.heart)
-    attenuation += chest.abdomen() * body + chest.skeleton() - 0.07 * chest.airway()
+    attenuation += chest.abdomen() * body + chest.skeleton(BLADES[visit.view]) - 0.07 * chest.airway()
     attenuation -= 0.36 * both
 
     markings = 0.16 * chest.vessels() + 0.012 * smooth_texture(stream_for("markings"), size, 28)
@@ -138,6 +137,14 @@ def _frontal(
         coverage["heart"] = chest.heart
         return attenuation, {name: np.clip(map_, 0.0, 1.0) for name, map_ in coverage.items()}
     return attenuation, {}
+
+
+def cardiothoracic_ratio(visit: Visit, shape: Shape) -> float:
+    """Width of the heart over that of the thorax, as it appears in the visit's frontal film."""
+    ratio = shape.heart_ratio
+    if "cardiomegaly" in visit.values:
+        ratio = 0.49 + 0.17 * visit.values["cardiomegaly"] + 0.3 * (shape.heart_ratio - 0.425)
+    return ratio * AP_MAGNIFICATION if visit.view == "AP" else ratio
 
 
 def _effusion(chest: FrontalChest, side: str, value: float) -> Array:
@@ -260,4 +267,4 @@ def _smooth(image: Array) -> Array:
     return (rows[:, :-2] + 4.0 * rows[:, 1:-1] + rows[:, 2:]) * np.float32(1 / 36)
 
 
-__all__ = ["Film", "render_visit"]
+__all__ = ["Film", "cardiothoracic_ratio", "render_visit"]
