@@ -489,6 +489,8 @@ def test_bad_image_names_its_row(processor, image, bad, message, field, tmp_path
         ({"images": "i", "prior_view_positions": "AP"}, "row 0, prior_view_positions: .*no prior image", 0),
         ({"images": "ii", "history": ["x", 5]}, "row 1, history: a int is no text", 1),
         ({"images": "ii", "reports": ["x", None]}, "row 1, reports: there is no report", 1),
+        ({"images": "i", "max_context_length": 0}, "max_context_length must be an integer of at least 2", None),
+        ({"images": "i", "max_report_length": 1}, "max_report_length must be an integer of at least 2", None),
         ({"images": "i", "report_task": "stage1"}, "'generation' or 'alignment'", None),
     ],
 )
@@ -499,6 +501,17 @@ def test_bad_arguments(processor, image, arguments, message, row):
     with pytest.raises(PriorRGInputError, match=message) as caught:
         processor(**arguments)
     assert caught.value.row == row
+
+
+def test_empty_image_list_of_a_text_gives_zeros(processor, image):
+    # transformers' convention for texts without an image; a study table says None, which is an error
+    batch = processor(images=[[], [image]], text=["a", "b"])
+    assert (batch["pixel_values"][0] == 0).all()
+    assert torch.equal(batch["pixel_values"][1], processor(images=image)["pixel_values"][0])
+    with pytest.raises(PriorRGInputError, match="no image at all"):
+        processor(images=[[]], text=["a"])
+    with pytest.raises(PriorRGInputError, match="row 0, images: there are 0 images"):
+        processor(images=[[], [image]], indication=["a", "b"])
 
 
 def test_text_mistakes_show_before_any_image_is_opened(processor, monkeypatch):

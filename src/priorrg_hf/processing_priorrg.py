@@ -211,8 +211,7 @@ class PriorRGProcessor(ProcessorMixin):
             ("max_context_length", max_context_length),
             ("max_alignment_context_length", max_alignment_context_length),
         ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-                raise ValueError(f"{name} must be an integer of at least 2, not {value!r}")
+            _check_length(name, value)
         self.max_report_length = max_report_length
         self.max_context_length = max_context_length
         self.max_alignment_context_length = max_alignment_context_length
@@ -298,6 +297,10 @@ class PriorRGProcessor(ProcessorMixin):
             if max_context_length is not None:
                 raise PriorRGInputError("pass either max_length or max_context_length", field="max_context_length")
             max_context_length = text_kwargs["max_length"]
+
+        for name, value in (("max_context_length", max_context_length), ("max_report_length", max_report_length)):
+            if value is not None:
+                _check_length(name, value)
 
         rows = _as_batch(
             {
@@ -450,7 +453,7 @@ class PriorRGProcessor(ProcessorMixin):
     def _encode_reports(
         self, reports: list, report_task: str, max_length: int | None, text_kwargs: dict
     ) -> dict[str, Any]:
-        max_length = max_length or self.max_report_length
+        max_length = self.max_report_length if max_length is None else max_length
         encode, tokens = _plain_encoder(self.tokenizer), self._token_ids
         ids = []
         for row, report in enumerate(reports):
@@ -639,6 +642,11 @@ def _with_pil_backend(image_processor):
     if type(image_processor).__name__ != "BitImageProcessor" or getattr(image_processor, "backend", "pil") == "pil":
         return image_processor
     return BitImageProcessorPil.from_dict(image_processor.to_dict())
+
+
+def _check_length(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise PriorRGInputError(f"{name} must be an integer of at least 2, not {value!r}", field=name)
 
 
 def _checked_view_positions(view_positions: dict[str, int] | None) -> dict[str, int]:
