@@ -6,8 +6,9 @@ import warnings
 import zlib
 
 import numpy as np
+import pydicom
 import pytest
-from dicom_builders import build, compressed, file_bytes
+from dicom_builders import build, compressed, file_bytes, shipped
 from pydicom.encaps import encapsulate, generate_frames
 
 from priorrg_hf.dicom_priorrg import DicomError, read_dicom, read_dicom_metadata
@@ -52,6 +53,16 @@ def test_no_part_of_a_stream_gives_a_picture(codec, ending):
         dataset.PixelData = encapsulate([frame[:cut] + tail])
         shown = attempt(dataset)
         assert shown is None or (shown == whole).all(), (codec, ending, cut)
+
+
+def test_jpeg_2000_with_a_tail_of_zeros_is_refused():
+    """OpenJPEG takes the zeros for empty packets: a blurred or partial picture without complaint."""
+    dataset = pydicom.dcmread(shipped("MR_small_jp2klossless.dcm"))
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    for cut in range(400, len(frame) - 300, 300):
+        dataset.PixelData = encapsulate([frame[:cut] + bytes(len(frame) - cut - 2) + b"\xff\xd9"])
+        with pytest.raises(DicomError, match="zeros"):
+            read_dicom(dataset, allow_any_modality=True)
 
 
 @pytest.mark.parametrize("codec", ["native", *CODECS])

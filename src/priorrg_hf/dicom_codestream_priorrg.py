@@ -530,7 +530,7 @@ def _check_tile_parts(data: bytes, position: int, tiles: int) -> None:
         if length < 14 or position + length > len(data):
             raise CodestreamError("the JPEG 2000 stream ends early: a tile is cut off")
         # Arithmetic-coded data hold no long runs of zeros; a partly written file does, and decodes without complaint.
-        if bytes(512) in data[position : position + length]:
+        if bytes(256) in data[position : position + length]:
             raise CodestreamError("the JPEG 2000 stream is damaged: part of it is filled with zeros")
         seen = parts.setdefault(tile, [0, 0])
         seen[0] += 1

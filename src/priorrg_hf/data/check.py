@@ -244,8 +244,8 @@ _COUNTS = (
 )
 
 
-def _is_given(image: dict[str, Any]) -> bool:
-    return image["path"] is not None or image["bytes"] is not None
+def _is_given(image: dict[str, Any] | None) -> bool:
+    return image is not None and (image["path"] is not None or image["bytes"] is not None)
 
 
 def _name(image: dict[str, Any]) -> str:

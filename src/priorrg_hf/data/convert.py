@@ -78,8 +78,8 @@ def convert_studies(
     plan = {name: -(-len(part) // shard_size) for name, part in studies.items()}
     key = _key(studies, to, embed_images, shard_size)
     _prepare(out, key, overwrite)
-    result = Conversion(out, {name: len(part) for name, part in studies.items()}, 0, 0, problems)
-    with tqdm(total=sum(result.studies.values()), desc="converting", unit=" studies", disable=not progress) as bar:
+    result = Conversion(out, dict.fromkeys(studies, 0), 0, 0, problems)
+    with tqdm(total=sum(map(len, studies.values())), desc="converting", unit=" studies", disable=not progress) as bar:
         for name, part in studies.items():
             for number in range(plan[name]):
                 rows = range(number * shard_size, min((number + 1) * shard_size, len(part)))
@@ -87,10 +87,10 @@ def convert_studies(
                 if path.exists():
                     result.reused += 1
                     bar.update(len(rows))
-                    continue
-                lost = _write_shard(part, rows, path, to, embed_images, strict, bar.update)
-                problems.extend(lost)
-                result.written += 1
+                else:
+                    problems.extend(_write_shard(part, rows, path, to, embed_images, strict, bar.update))
+                    result.written += 1
+                result.studies[name] += _rows_in(path)
     _write_json(out / STATE_FILE, {**_state(key), "complete": True, "studies": result.studies})
     return result
 
@@ -177,6 +177,13 @@ def _writer(path: Path, schema, to: str):
     )
 
 
+def _rows_in(path: Path) -> int:
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+
+    return pq.ParquetFile(path).metadata.num_rows if path.suffix == ".parquet" else len(Dataset.from_file(str(path)))
+
+
 def _embedded(row: dict[str, Any]) -> dict[str, Any]:
     """The row with every image's file in place of its path. Raises `StudyError` for a file that can't be read."""
     study = row["study_id"]
@@ -190,12 +197,12 @@ def _embedded(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **{name: row[name] and _file_content(row[name], study, name) for name in names}}
 
 
-def _file_content(image: dict[str, Any], study: str, name: str) -> dict[str, Any]:
-    if image["bytes"] is not None or image["path"] is None:
+def _file_content(image: dict[str, Any] | None, study: str, name: str) -> dict[str, Any] | None:
+    if image is None or image["bytes"] is not None or image["path"] is None:
         return image
     try:
         with open(image["path"], "rb") as file:
-            return {"bytes": file.read(), "path": os.path.basename(image["path"])}
+            return {"bytes": file.read(), "path": None}
     except OSError as error:
         raise StudyError(
             study, name, f"the file can't be read ({error})", "Run `priorrg data check` on the source"

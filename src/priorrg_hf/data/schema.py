@@ -282,9 +282,11 @@ def _image(value: Any, study: str, name: str) -> dict[str, Any]:
         return {"bytes": None, "path": value.strip()}
     if isinstance(value, (bytes, bytearray)) and value:
         return {"bytes": bytes(value), "path": None}
-    if isinstance(value, Mapping) and (value.get("bytes") or value.get("path")):
-        # the file itself or its path; further keys would not survive storage
-        return {"bytes": value.get("bytes"), "path": value.get("path")}
+    if isinstance(value, Mapping) and value.get("bytes"):
+        # Without its name: `datasets` drops the bytes of an image whose path happens to name a file in the working folder.
+        return {"bytes": bytes(value["bytes"]), "path": None}
+    if isinstance(value, Mapping) and value.get("path"):
+        return {"bytes": None, "path": str(value["path"])}
     if value is None or isinstance(value, (str, bytes, bytearray, Mapping)):
         raise StudyError(study, name, "no image is given", remedy)
     raise StudyError(study, name, f"a {type(value).__name__} is not an undecoded image", remedy)
@@ -311,8 +313,9 @@ def _prior(value: Any, study: str) -> dict[str, Any] | None:
     if all(entry is None for entry in prior.values()):
         return None  # some writers store an absent struct as a struct of nulls
     prior["study_id"], prior["view"] = _text(prior["study_id"]), _text(prior["view"])
-    if prior["image"] is None and prior["study_id"] is not None:
-        prior["image"] = {"bytes": None, "path": None}  # another study of the source, resolved by `link_priors`
+    named_only = not _has_image(prior["image"]) and prior["study_id"] is not None
+    if named_only:
+        prior["image"] = None  # another study of the source, resolved by `link_priors`
     else:
         prior["image"] = _image(prior["image"], study, "prior.image")
     prior["acquired"] = _time(prior["acquired"], study, "prior.acquired")
@@ -332,7 +335,7 @@ def _check_prior_order(row: dict[str, Any]) -> None:
     if prior["acquired"] and row["acquired"]:
         prior_time, time = parse_time(prior["acquired"]), parse_time(row["acquired"])
         # Two bare dates, or a date against a time of the same day, leave the order open: only a known fault is an error.
-        if prior_time[0] >= time[1] and not prior_time[0] == time[0] < time[1]:
+        if prior_time[0] >= time[1]:
             problem = f"{prior['acquired']} isn't earlier than the study's own time {row['acquired']}"
             raise StudyError(study, "prior.acquired", problem, remedy)
 

@@ -235,9 +235,12 @@ def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         # Reports can be longer than the module's default limit; the limit is one for the whole process, so it is only raised.
         csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
         reader = csv.DictReader(file, delimiter="\t" if name.endswith(".tsv") else ",", restkey="", restval=None)
+        reader.fieldnames  # noqa: B018 - reads the header, so that the first record's line is known
+        line = reader.line_num + 1
         for record in reader:
             record.pop("", None)
-            yield f"{path.name} line {reader.line_num}", record
+            yield f"{path.name} line {line}", record
+            line = reader.line_num + 1  # a record may span lines
 
 
 def _json_line(line: str, path: Path, number: int) -> dict[str, Any]:
