@@ -1,4 +1,4 @@
-"""Subcommands of `priorrg` around training: pretrain, finetune, precompute, generate.
+"""Subcommands of `priorrg` around training: pretrain, finetune, precompute.
 
 Only typer is imported here; everything heavy is imported when a command runs, so that `priorrg --help` stays fast.
 """

@@ -1,0 +1,72 @@
+"""What a run of reports starts from: the model with its processor, and the example rows of a source."""
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..modeling_priorrg import PriorRGForReportGeneration
+    from ..processing_priorrg import PriorRGProcessor
+
+
+def load_for_generation(
+    model: str | os.PathLike, *, device: str | None = None, dtype: str = "float32"
+) -> tuple["PriorRGForReportGeneration", "PriorRGProcessor"]:
+    """Model in evaluation mode and processor of a folder or Hub id; on CUDA where there is one and no `device` is named.
+
+    Raises:
+        ValueError: the checkpoint has no report decoder, or `dtype` names no torch type.
+    """
+    from ..modeling_priorrg import PriorRGForReportGeneration
+    from ..processing_priorrg import PriorRGProcessor
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ValueError(f"`dtype` must name a torch type such as float32 or bfloat16, got {dtype!r}.")
+    processor = PriorRGProcessor.from_pretrained(model)
+    loaded, report = PriorRGForReportGeneration.from_pretrained(
+        model, dtype=getattr(torch, dtype), output_loading_info=True
+    )
+    if any(name.startswith("decoder.transformer.h.") for name in report["missing_keys"]):
+        raise ValueError(
+            f"{model} holds no report decoder (a stage-1 checkpoint?); fine-tune it first: priorrg finetune."
+        )
+    return loaded.to(device).eval(), processor
+
+
+def read_examples(
+    source: str | os.PathLike,
+    *,
+    split: str | None = "test",
+    without_prior: bool = False,
+    without_context: bool = False,
+    **options,
+) -> "Dataset":
+    """Example rows of a source of studies.
+
+    Args:
+        source (`str` or path): Anything `priorrg_hf.data.load_studies` reads; `options` are its arguments.
+        split (`str`, *optional*, defaults to `"test"`): A split; `None` takes all.
+        without_prior, without_context (`bool`, *optional*): Hide these inputs.
+
+    Raises:
+        ValueError: the source has no such split.
+    """
+    from datasets import concatenate_datasets
+
+    from ..data import as_examples, load_studies
+
+    studies = load_studies(source, **options)
+    if split is not None and split not in studies:
+        raise ValueError(f"{source} has no split {split!r}; it has {', '.join(studies)}. Name one, or 'all'.")
+    parts = list(studies.values()) if split is None else [studies[split]]
+    examples = as_examples(concatenate_datasets(parts))
+    hidden = ("prior_image", "prior_view_position") if without_prior else ()
+    hidden += ("indication", "history") if without_context else ()
+    if hidden:
+        examples = examples.map(lambda row: dict.fromkeys(hidden), features=examples.features)
+    return examples
