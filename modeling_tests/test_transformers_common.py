@@ -227,6 +227,7 @@ class PriorRGModelTest(_EncoderTest, unittest.TestCase):
 class PriorRGForContrastivePretrainingTest(_EncoderTest, unittest.TestCase):
     all_model_classes = (PriorRGForContrastivePretraining,)
     with_reports = "report"
+    additional_model_inputs = (*_CommonTest.additional_model_inputs, "report_input_ids")
 
     @unittest.skip("the suite shrinks the vocabulary and clamps `input_ids`, but does not know `report_input_ids`")
     def test_resize_tokens_embeddings(self):

@@ -483,8 +483,8 @@ class PriorRGModel(PriorRGPreTrainedModel):
     def __init__(self, config: PriorRGConfig, add_visual_segment: bool = True):
         super().__init__(config)
         self.has_visual_segment = add_visual_segment and "visual" in config.memory_segments
-        self.vision_model = Dinov2Model(config.vision_config)
         self.text_model = BertModel(config.text_config, add_pooling_layer=False)
+        self.vision_model = Dinov2Model(config.vision_config)
         self.vision_projection = PriorRGProjection(config, config.vision_config.hidden_size, pre_norm=True)
         self.text_projection = PriorRGProjection(config, config.text_config.hidden_size, pre_norm=False)
         self.view_position_embedding = nn.Parameter(
