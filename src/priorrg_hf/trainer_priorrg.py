@@ -212,13 +212,24 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         finally:
             self.data_collator = training_collator
 
+    @staticmethod
+    def _with_own_generator(dataloader):
+        # Starting worker processes draws a seed for them. Drawn from the global generator it would shift the dropout masks whenever a
+        # resumed run starts its workers at another moment than the uninterrupted one (persistent workers do).
+        # accelerate wraps the loader that is iterated over.
+        getattr(dataloader, "base_dataloader", dataloader).generator = torch.Generator().manual_seed(0)
+        return dataloader
+
+    def get_train_dataloader(self):
+        return self._with_own_generator(super().get_train_dataloader())
+
     def get_eval_dataloader(self, eval_dataset=None):
         with self._evaluation_batches():
-            return super().get_eval_dataloader(eval_dataset)
+            return self._with_own_generator(super().get_eval_dataloader(eval_dataset))
 
     def get_test_dataloader(self, test_dataset):
         with self._evaluation_batches():
-            return super().get_test_dataloader(test_dataset)
+            return self._with_own_generator(super().get_test_dataloader(test_dataset))
 
     def _prepare_inputs(self, inputs):
         inputs = dict(inputs)
