@@ -219,7 +219,7 @@ def test_split_file_and_split_choice(tmp_path, load):
 def test_a_patient_in_two_splits_is_an_error(tmp_path, load):
     rows = [{**ROWS[0], "split": "train"}, {**ROWS[1], "split": "test"}]
     with pytest.raises(StudyError, match="patient 'p' is in 'train' and in 'test'"):
-        load(write_csv(tmp_path / "t.csv", rows))
+        load_studies(write_csv(tmp_path / "t.csv", rows), cache_dir=tmp_path / "cache")
 
 
 def test_no_image_is_opened(tmp_path, load):

@@ -90,6 +90,7 @@ def load_studies(
         `StudyError`: with `strict`, and always when a patient is in two splits. `ValueError` for a source of no known format or
         a wrong column mapping, `FileNotFoundError` for a missing source.
     """
+    study_features()  # says what to install where datasets is missing
     folder = cache_folder(cache_dir)
     options = ReaderOptions(
         image_root=None if image_root is None else os.path.abspath(image_root),

@@ -147,7 +147,10 @@ class Study:
 
 def study_features() -> "Features":
     """The Arrow features of a study row; images are `Image(decode=False)`, i.e. `{"bytes", "path"}`."""
-    from datasets import Features, Image, List, Value
+    try:
+        from datasets import Features, Image, List, Value
+    except ImportError as error:
+        raise ImportError("data sets of studies need the library datasets: pip install 'priorrg-hf[data]'") from error
 
     text = Value("string")
     return Features(
