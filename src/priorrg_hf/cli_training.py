@@ -237,7 +237,76 @@ def finetune(
     _run("finetune", options, config, context.args)
 
 
+CACHE_FOLDER = typer.Option(..., "--output-dir", "-o", help="Folder of the cache; an existing one is continued.")
+
+
+def precompute(
+    data: str = TABLE,
+    image_root: str = IMAGE_ROOT,
+    data_format: str = FORMAT,
+    columns: str = COLUMNS,
+    model: str = typer.Option(
+        "base",
+        "--model",
+        "-m",
+        help="The model that will be trained, described as for pretrain and finetune.",
+        rich_help_panel=MODEL,
+    ),
+    tokenizer: str = typer.Option(
+        "distilbert/distilgpt2", help="As for pretrain, for a new model.", rich_help_panel=MODEL
+    ),
+    image_size: int = typer.Option(None, help="As for pretrain, for a new model.", rich_help_panel=MODEL),
+    vision: str = typer.Option(
+        None, help="Pretrained vision encoder, e.g. microsoft/rad-dino.", rich_help_panel=MODEL
+    ),
+    seed: int = typer.Option(42, help="Seed of the run, for a new model with random weights.", rich_help_panel=MODEL),
+    output_dir: Path = CACHE_FOLDER,
+    layers: str = typer.Option(
+        "last", help="last: enough for stage 1. all: every layer of current images too, for stage 2."
+    ),
+    dtype: str = typer.Option("bfloat16", help="bfloat16 or float32, on disk."),
+    batch_size: int = typer.Option(16, min=1, help="Images per forward pass."),
+    num_workers: int = typer.Option(0, min=0, help="Processes that open and preprocess images."),
+    device: str = typer.Option(None, help="Default: cuda where there is one."),
+    bf16: bool = typer.Option(False, "--bf16", help="Compute in bfloat16 (fast on GPUs)."),
+    verify: bool = typer.Option(False, "--verify", help="Read everything back and compare checksums."),
+) -> None:
+    """Store the features of the frozen vision encoder, so that training need not compute them in every epoch.
+
+    Then train with --feature-cache FOLDER. Features are found by image content, and a cache of another encoder or preprocessing is
+    refused. Only images that the folder does not hold yet are computed; an interrupted run can be started again.
+
+        priorrg precompute -d studies.csv -o features -m runs/stage1 --layers all
+    """
+    from . import training_runs
+
+    try:
+        facts = training_runs.run_precompute(
+            training_runs.DataArguments(data=data, image_root=image_root, data_format=data_format, columns=columns),
+            training_runs.ModelArguments(model=model, tokenizer=tokenizer, image_size=image_size, vision=vision),
+            output_dir,
+            layers=layers,
+            dtype=dtype,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            device=device,
+            autocast=bf16,
+            seed=seed,
+            verify=verify,
+        )
+    except (ValueError, OSError) as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        raise typer.Exit(1) from error
+    for name, reason in facts["unreadable"].items():
+        typer.secho(f"left out: {name}: {reason}", err=True, fg="yellow")
+    typer.echo(
+        f"{facts['images']} images, {facts['computed']} computed now ({facts['bytes'] / 2**20:.1f} MiB), "
+        f"{len(facts['unreadable'])} unreadable" + (f", {facts['verified']} tensors verified" if verify else "")
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Adds the subcommands of this module to the `priorrg` command."""
     app.command("pretrain", context_settings=FURTHER_ARGUMENTS, rich_help_panel=TRAINING_PANEL)(pretrain)
     app.command("finetune", context_settings=FURTHER_ARGUMENTS, rich_help_panel=TRAINING_PANEL)(finetune)
+    app.command("precompute", rich_help_panel=TRAINING_PANEL)(precompute)

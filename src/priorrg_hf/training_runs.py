@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from datasets import concatenate_datasets
 from transformers import AutoConfig, HfArgumentParser, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from transformers.utils import logging
@@ -327,6 +329,49 @@ def run_finetuning(
     return _run(trainer, examples)
 
 
+def run_precompute(
+    data: DataArguments,
+    model: ModelArguments,
+    folder: str | os.PathLike,
+    *,
+    layers: str = "last",
+    dtype: str = "bfloat16",
+    batch_size: int = 16,
+    num_workers: int = 0,
+    device: str | None = None,
+    autocast: bool = False,
+    seed: int = 42,
+    verify: bool = False,
+) -> dict[str, Any]:
+    """Computes the vision features of a table's training and validation images; see `precompute_features`.
+
+    `seed` matters for a new model with a random vision encoder only: it must be the seed of the training run.
+    """
+    from .feature_cache import FeatureCache, precompute_features
+
+    examples = load_training_examples(data)
+    parts = [examples[name] for name in ("train", "validation") if examples[name] is not None]
+    set_seed(seed)
+    is_report_model = architecture_of(model.model) == "PriorRGForReportGeneration"
+    build = build_for_finetuning if is_report_model else build_for_pretraining
+    network, processor = build(model, views_of(examples["train"], examples["validation"]))
+    network.model.vision_model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    facts = precompute_features(
+        network,
+        processor,
+        concatenate_datasets(parts),
+        folder,
+        layers=layers,
+        dtype=dtype,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        autocast=autocast,
+    )
+    if verify:
+        facts["verified"] = FeatureCache(folder).verify(progress=True)
+    return facts
+
+
 def adapt_to_missing_validation(training, validation) -> None:
     """Without a validation set there is nothing to watch: constant learning rate, no early stop, the last weights are the result."""
     if validation is not None or training.eval_strategy == IntervalStrategy.NO:
@@ -369,5 +414,6 @@ __all__ = [
     "parse_run_arguments",
     "read_argument_file",
     "run_finetuning",
+    "run_precompute",
     "run_pretraining",
 ]
