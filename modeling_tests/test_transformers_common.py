@@ -13,6 +13,7 @@ import copy
 import importlib
 import os
 import sys
+import tempfile
 import types
 import unittest
 import unittest.mock
@@ -22,11 +23,14 @@ import pytest
 import torch
 import transformers
 
+from hub_helpers import VIEW_POSITIONS, tiny_tokenizer
 from priorrg_hf import (
     PriorRGConfig,
     PriorRGForContrastivePretraining,
     PriorRGForReportGeneration,
     PriorRGModel,
+    PriorRGProcessor,
+    rad_dino_image_processor,
 )
 
 
@@ -70,6 +74,8 @@ _import_suite(
 # It loads the library anew from the file `__init__.py` beside it, which a source distribution does not have there.
 with unittest.mock.patch("transformers.utils.direct_transformers_import", lambda *args, **kwargs: transformers):
     ConfigTester = importlib.import_module("tests.test_configuration_common").ConfigTester
+_import_suite("fetch_hub_objects_for_ci", url_to_local_path=lambda url: url)
+ProcessorTesterMixin = importlib.import_module("tests.test_processing_common").ProcessorTesterMixin
 common = importlib.import_module("tests.test_modeling_common")
 floats_tensor, ids_tensor = common.floats_tensor, common.ids_tensor
 ModelTesterMixin = common.ModelTesterMixin
@@ -161,6 +167,22 @@ class ConfigTest(unittest.TestCase):
 
     def test_config(self):
         self.config_tester.run_common_tests()
+
+
+class ProcessorTest(ProcessorTesterMixin, unittest.TestCase):
+    processor_class = PriorRGProcessor
+
+    @classmethod
+    def _setup_image_processor(cls):
+        return rad_dino_image_processor(28)
+
+    @classmethod
+    def _setup_tokenizer(cls):
+        return tiny_tokenizer(Path(tempfile.mkdtemp()))
+
+    @staticmethod
+    def prepare_processor_dict() -> dict:
+        return {"view_positions": VIEW_POSITIONS}
 
 
 class _CommonTest(ModelTesterMixin):

@@ -184,7 +184,9 @@ def load_for_hub(name: str | os.PathLike) -> tuple["PriorRGPreTrainedModel", "Pr
     config = AutoConfig.from_pretrained(name)
     architecture = next(iter(config.architectures or ()), None)
     if config.model_type != "priorrg" or architecture not in modeling_priorrg.__all__:
-        raise ValueError(f"{name} holds {architecture or 'no model'} of type {config.model_type!r}, not a PriorRG model.")
+        raise ValueError(
+            f"{name} holds {architecture or 'no model'} of type {config.model_type!r}, not a PriorRG model."
+        )
     model = getattr(modeling_priorrg, architecture).from_pretrained(name, dtype="auto")
     return model, PriorRGProcessor.from_pretrained(name)
 

@@ -155,7 +155,9 @@ def _eval_results(results: list[dict[str, Any]], about: dict[str, Any]) -> list:
             dataset_type=about.get("dataset_id") or name,
             dataset_name=name,
             dataset_split=about.get("split"),
-            metric_type=next((kind for key, kind in _METRIC_TYPES.items() if row["name"].startswith(key)), row["name"]),
+            metric_type=next(
+                (kind for key, kind in _METRIC_TYPES.items() if row["name"].startswith(key)), row["name"]
+            ),
             metric_name=row["name"],
             metric_value=row["value"],
         )
