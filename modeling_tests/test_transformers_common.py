@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-
 from hub_helpers import VIEW_POSITIONS, tiny_tokenizer
+
 from priorrg_hf import (
     PriorRGConfig,
     PriorRGForContrastivePretraining,
