@@ -261,6 +261,23 @@ def test_lossless_jpeg_with_every_predictor(predictor, restart_rows):
         codestream.decode_frame("jpeg", cut, codestream.FrameSize(*pixels.shape, 1, 16))
 
 
+@pytest.mark.parametrize("codec", ["jpegls", "jpeg2000", "jpeg-lossless"])
+def test_a_frame_in_several_fragments(codec):
+    dataset = compressed(codec)
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    for has_bot in (True, False):
+        dataset.PixelData = pydicom.encaps.encapsulate([frame], fragments_per_frame=4, has_bot=has_bot)
+        assert (gray(file_bytes(dataset)) == gray(build())).all()
+
+
+def test_more_than_one_frame_in_the_offset_table_is_refused():
+    dataset = compressed("rle")
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = pydicom.encaps.encapsulate([frame, frame])
+    with pytest.raises(DicomError, match="frames"):
+        read_dicom(dataset)
+
+
 def test_wrong_scan_header_of_old_archives_is_repaired():
     assert (gray(shipped("JPEG-lossy.dcm"), **ANY) == gray(shipped("JPGExtended.dcm"), **ANY)).all()
 
