@@ -197,6 +197,19 @@ def test_bad_studies_are_left_out_and_named(tmp_path, load, caplog):
         load(table, strict=True)
 
 
+def test_a_broken_line_costs_one_study(tmp_path, load):
+    path, problems = write_jsonl(tmp_path / "t.jsonl", ROWS), []
+    path.write_text(path.read_text().replace('"study_id": "a"', '"study_id": a') + "[1]\n")
+    assert set(by_id(load(path, problems=problems))) == {"b", "c"}
+    assert [where for where, _ in problems] == ["t.jsonl line 2", "t.jsonl line 4"]
+
+
+def test_another_encoding_is_named(tmp_path, load):
+    (tmp_path / "t.csv").write_bytes("study_id,patient_id,image,findings\n1,p,a.png,naïve".encode("latin-1"))
+    with pytest.raises(ValueError, match="isn't UTF-8"):
+        load(tmp_path / "t.csv")
+
+
 def test_the_cache_follows_the_source(tmp_path, load):
     table = write_csv(tmp_path / "t.csv", ROWS)
     assert len(by_id(load(table))) == 3
@@ -529,6 +542,15 @@ def test_a_hub_name_goes_to_load_dataset(monkeypatch, load):
     )
     splits = load("someone/some-studies", revision="v1")
     assert asked == [(("someone/some-studies",), {"revision": "v1"})] and splits["validation"]["study_id"] == ["1"]
+
+
+def test_a_hub_name_that_does_not_exist(monkeypatch, load):
+    def missing(*_, **__):
+        raise datasets.exceptions.DatasetNotFoundError("no such repository")
+
+    monkeypatch.setattr(datasets, "load_dataset", missing)
+    with pytest.raises(ValueError, match="no file or folder here"):
+        load("someone/nothing")
 
 
 def test_unknown_sources_say_what_was_expected(tmp_path, load):

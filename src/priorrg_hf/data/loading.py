@@ -276,10 +276,9 @@ def _write_splits(reader, place, split, fractions, seed, strict, progress) -> di
             writers[name].add(row)
         for writer in writers.values():
             writer.close()
-        _remove_old(place)
         files = {name: f"{_file_stem(name)}.arrow" for name in _ordered(writers)}
         for file in files.values():
-            os.replace(Path(scratch) / file, place / file)
+            os.replace(Path(scratch) / file, place / file)  # other processes may read the same source just now
         summary = {
             "source": str(reader.source),
             "splits": files,
@@ -299,13 +298,6 @@ def _file_stem(split: str) -> str:
 
 def _ordered(names) -> list[str]:
     return [*(name for name in DEFAULT_FRACTIONS if name in names), *(n for n in names if n not in DEFAULT_FRACTIONS)]
-
-
-def _remove_old(place: Path) -> None:
-    """An earlier reading of the same source; processes that still map it keep their copy."""
-    for path in (place / "summary.json", *place.glob("*.arrow")):
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def _with_priors(studies: "DatasetDict", link, same_view, max_days, strict, found) -> "DatasetDict":

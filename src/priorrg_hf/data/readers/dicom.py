@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from ...dicom_priorrg import DicomError, is_dicom, read_dicom_metadata
@@ -45,7 +46,8 @@ class DicomReader(Reader):
     def rows(self) -> Iterator[Row]:
         database = self._open_index()
         try:
-            self._update(database)
+            with self.lock:
+                self._update(database)
             yield from self._studies(database)
         finally:
             database.close()
@@ -54,7 +56,9 @@ class DicomReader(Reader):
         folder = Path(self.options.cache_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(os.path.abspath(self.source).encode()).hexdigest()[:16]
+        self.lock = FileLock(folder / f"dicom-index-{key}.lock")
         database = sqlite3.connect(folder / f"dicom-index-{key}.sqlite", timeout=60)
+        database.execute("PRAGMA journal_mode=WAL")  # one process may bring it up to date while another reads it
         database.execute(f"CREATE TABLE IF NOT EXISTS file ({_COLUMNS}, seen INTEGER, PRIMARY KEY (path))")
         database.execute("CREATE INDEX IF NOT EXISTS file_order ON file (patient, study, path)")
         return database

@@ -39,7 +39,7 @@ class HubReader(Reader):
         import datasets
 
         if not self.source.exists():
-            loaded = datasets.load_dataset(self.repo_id, revision=self.options.revision)
+            loaded = self._from_hub()
         elif shards := _shards(self.source):
             loaded = self._from_shards(shards)
         else:
@@ -47,6 +47,16 @@ class HubReader(Reader):
         if not isinstance(loaded, dict):
             loaded = datasets.DatasetDict({str(loaded.split or "all"): loaded})
         return datasets.DatasetDict({name: self._in_schema(part) for name, part in loaded.items()})
+
+    def _from_hub(self):
+        import datasets
+
+        try:
+            return datasets.load_dataset(self.repo_id, revision=self.options.revision)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.repo_id} is no file or folder here, and the Hub doesn't give such a data set ({error})"
+            ) from error
 
     def _from_shards(self, shards: dict[str, list[Path]]):
         import datasets

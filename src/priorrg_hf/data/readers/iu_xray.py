@@ -39,14 +39,14 @@ class IUXrayReader(Reader):
         root = next(self.source / name for name in _FOLDERS if (self.source / name).is_dir())
         images: dict[str, list[dict[str, Any]]] = {}
         with open_text(self.source / "indiana_projections.csv") as file:
-            for record in csv.DictReader(file):
+            for record in _with_columns(csv.DictReader(file), ("uid", "filename"), "indiana_projections.csv"):
                 entry = {
                     "image": self.image_path(record["filename"], root),
                     "view": (record.get("projection") or "").upper() or None,
                 }
                 images.setdefault(record["uid"], []).append(entry)
         with open_text(self.source / "indiana_reports.csv") as file:
-            reader = csv.DictReader(file)
+            reader = _with_columns(csv.DictReader(file), ("uid", "findings"), "indiana_reports.csv")
             for record in reader:
                 where, uid = f"indiana_reports.csv line {reader.line_num}", record["uid"]
                 if uid not in images:
@@ -56,6 +56,13 @@ class IUXrayReader(Reader):
                     )
                     continue
                 yield where, _study(record, sorted(images[uid], key=lambda entry: entry["view"] != "FRONTAL"))
+
+
+def _with_columns(reader: csv.DictReader, names: tuple[str, ...], table: str) -> csv.DictReader:
+    missing = [name for name in names if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{table} has no column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
+    return reader
 
 
 def _study(record: dict[str, str], images: list[dict[str, Any]]) -> dict[str, Any]:

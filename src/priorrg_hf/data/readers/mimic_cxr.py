@@ -108,7 +108,7 @@ class MimicCxrReader(Reader):
                 for dicom, _, _, view, _, _ in images
             ],
             "acquired": _timestamp(date, time),
-            "labels": {name: float(value) for name, value in labels} or None,
+            "labels": dict(labels) or None,
             "split": normalize_split(split[0]) if split else None,
         }
         sections = report_sections(text) if text else {}

@@ -69,6 +69,8 @@ class TableReader(Reader):
         group: list[tuple[str, dict[str, Any]]] = []
         for where, record in self._records():
             try:
+                if isinstance(record, StudyError):
+                    raise record
                 study = self._study(record)
             except StudyError as error:
                 yield where, error
@@ -84,13 +86,15 @@ class TableReader(Reader):
             group = [(where, study)]
         yield from _merged(group)
 
-    def _records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _records(self) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
         """(place, record) with the table's own columns, renamed to fields."""
         rename: dict[str, str] | None = None
         for where, record in _read_file(self.source):
-            if record is None or rename is None or self._ragged:
-                available = list(record or ())
-                rename = self._renaming(available)
+            if isinstance(record, StudyError):
+                yield where, record
+                continue
+            if rename is None or self._ragged:
+                rename = self._renaming(list(record))
             yield where, {field: record.get(column) for field, column in rename.items()}
 
     @property
@@ -215,7 +219,16 @@ def _table_in(folder: Path) -> Path | None:
     return tables[0] if len(tables) == 1 else None
 
 
-def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
+    try:
+        yield from _read_records(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} isn't UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} can't be read as a table: {error}") from None
+
+
+def _read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
         import pyarrow.parquet as pq
@@ -230,7 +243,8 @@ def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if name.endswith((".jsonl", ".ndjson")):
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield f"{path.name} line {number}", _json_line(line, path, number)
+                    where = f"{path.name} line {number}"
+                    yield where, _json_line(line, where)
             return
         # Reports can be longer than the module's default limit; the limit is one for the whole process, so it is only raised.
         csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
@@ -243,11 +257,11 @@ def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             line = reader.line_num + 1  # a record may span lines
 
 
-def _json_line(line: str, path: Path, number: int) -> dict[str, Any]:
+def _json_line(line: str, where: str) -> dict[str, Any] | StudyError:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{path} line {number} isn't valid JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{path} line {number}: expected an object, got {type(record).__name__}")
-    return record
+        return StudyError(where, "the whole line", f"isn't valid JSON ({error})", "Write one object a line")
+    if isinstance(record, dict):
+        return record
+    return StudyError(where, "the whole line", f"is a {type(record).__name__}, no object", "Write one object a line")
