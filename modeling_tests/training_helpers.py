@@ -1,5 +1,6 @@
 """Tiny studies, models and trainers for the training tests. Everything is made up; no image or note of a patient."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -156,14 +157,26 @@ def report_trainer(folder, model, processor, train, evaluate=None, compute_metri
     )
 
 
-def gradients_of_step(trainer, batches: list[list[dict]]) -> dict[str, torch.Tensor]:
-    """Gradients of one update over `batches`, as the trainer's own loop makes them, without the optimiser step."""
+def gradients_of_step(
+    trainer, batches: list[list[dict]], losses: list[float] | None = None
+) -> dict[str, torch.Tensor]:
+    """Gradients of one update over `batches`, as the trainer's own loop makes them, without the optimiser step.
+
+    `losses` receives what the trainer would log for each batch.
+    """
     collated = [trainer.data_collator(rows) for rows in batches]
     trainer.current_gradient_accumulation_steps = len(collated)
     samples, num_items = trainer.get_batch_samples(iter(collated), len(collated), trainer.args.device)
     trainer.model.zero_grad()
-    for inputs in samples:
-        trainer.training_step(trainer.model, inputs, num_items)
+    for index, inputs in enumerate(samples):
+        last = index == len(samples) - 1
+        with contextlib.nullcontext() if last else trainer.accelerator.no_sync(trainer.model_wrapped):
+            loss = trainer.training_step(trainer.model_wrapped, inputs, num_items)
+        if losses is not None:
+            losses.append(
+                float(loss)
+                / (1 if trainer.report_task == "generation" or trainer.args.gradient_cache else len(samples))
+            )
     return {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
 
 

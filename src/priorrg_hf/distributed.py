@@ -70,13 +70,15 @@ class _SumOverProcesses(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tensor):
         total = tensor.contiguous().clone()
-        dist.all_reduce(total)
+        if world_size() > 1:
+            dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx, gradient):
         gradient = gradient.contiguous().clone()
-        dist.all_reduce(gradient)
+        if world_size() > 1:
+            dist.all_reduce(gradient)
         return gradient
 
 
@@ -87,13 +89,15 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._NormBase):
     tested without a GPU. Processes may hold different numbers of rows, none at all included, as long as all of them make the call.
     """
 
+    accepts_empty_batches = True
+
     def _check_input_dim(self, input: torch.Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         self._check_input_dim(input)
-        if not self.training or world_size() == 1:
+        if not self.training or (world_size() == 1 and input.numel()):
             return nn.functional.batch_norm(
                 input,
                 self.running_mean,
@@ -110,10 +114,10 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._NormBase):
         count = values.new_full((1,), values.shape[1])
         # Two sums instead of a sum of squares: the variance around the common mean loses no digits.
         totals = _SumOverProcesses.apply(torch.cat([values.sum(dim=1), count]))
-        total = totals[-1].detach()
+        total = totals[-1].detach().clamp(min=1)
         mean = totals[:-1] / total
         variance = _SumOverProcesses.apply((values - mean[:, None]).square().sum(dim=1)) / total
-        if self.track_running_stats:
+        if self.track_running_stats and totals[-1] > 0:
             with torch.no_grad():
                 factor = self._update_factor()
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), factor)

@@ -480,6 +480,10 @@ class PriorRGModel(PriorRGPreTrainedModel):
             Whether to build and compute the visual segment, which stage 1 does not have.
     """
 
+    # Set where processes must make the same calls (sharded parameters, BatchNorm over processes): a training batch without any prior
+    # then still calls the prior's modules, for the sake of those processes whose batch has one.
+    calls_unused_modules = False
+
     def __init__(self, config: PriorRGConfig, add_visual_segment: bool = True):
         super().__init__(config)
         self.has_visual_segment = add_visual_segment and "visual" in config.memory_segments
@@ -763,14 +767,22 @@ class PriorRGModel(PriorRGPreTrainedModel):
             return torch.where(prior_mask[:, None, None], self.temporal_fusion(current, prior, **kwargs), alone)
         if prior is None or len(prior_rows) == 0:
             if self.training and self.temporal_fusion is not None:
-                # Zero gradients rather than none for the fusion, which distributed training needs in each step.
-                alone = alone + 0 * sum(parameter.sum() for parameter in self.temporal_fusion.parameters())
+                alone = alone + self._unused_prior_path(current, prior)
             return alone
         if prior_view_position_ids is not None:
             prior_view_position_ids = prior_view_position_ids[prior_rows]
         prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
         fused = self.temporal_fusion(current[prior_rows], prior, **kwargs)
         return alone.index_copy(0, prior_rows, fused.to(alone.dtype))
+
+    def _unused_prior_path(self, current, prior) -> torch.Tensor:
+        """Zero, but with zero gradients rather than none for the fusion, which distributed training needs in each step."""
+        if not self.calls_unused_modules:
+            return 0 * sum(parameter.sum() for parameter in self.temporal_fusion.parameters())
+        nothing = 0 * self.temporal_fusion(current[:1], current[:1]).sum()
+        if prior is not None and getattr(self.vision_projection.batch_norm, "accepts_empty_batches", False):
+            nothing = nothing + self.project_image_features(prior, None, PRIOR).sum()  # of no rows at all
+        return nothing
 
 
 def _traced() -> bool:

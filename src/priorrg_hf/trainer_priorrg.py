@@ -98,6 +98,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             self.apply_freezing(model, args)
             if args.sync_batch_norm:
                 synchronize_batch_norm(model)
+            base_model(model).model.calls_unused_modules = args.sync_batch_norm or bool(args.fsdp)
         self.feature_cache = None
         if data_collator is None:
             if args.feature_cache is not None:
