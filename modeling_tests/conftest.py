@@ -5,6 +5,8 @@ import os
 
 # Before anything imports a Hugging Face library: no test may reach for the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tiny models gain nothing from threads, and lose much where tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config):
