@@ -1,14 +1,19 @@
-"""Stage 2: learn to write the findings, from a stage-1 folder (or from a report model, to train it further).
+"""Stage 2: learn to write the findings, starting from stage 1.
 
-    python examples/finetune.py --data studies.csv --model runs/stage1 --output_dir runs/stage2
-    python examples/finetune.py --data studies.csv --model org/priorrg --output_dir runs/mine --lora
+    python examples/finetune.py --data studies.csv --output_dir runs/stage2 --model runs/stage1
+    python examples/finetune.py examples/configs/finetune_1gpu.json
+    torchrun --nproc_per_node 8 examples/finetune.py examples/configs/finetune_8gpu.json
 
-`priorrg finetune` does the same from the shell; copy this file to change what it does. Research use only, not for clinical decisions.
+The defaults are the published recipe. `priorrg finetune` does the same with fewer arguments; this script shows the pieces.
+Research use only, not for clinical decisions.
 """
+
+import sys
 
 from transformers import HfArgumentParser, set_seed
 
 from priorrg_hf import PriorRGReportTrainer, PriorRGReportTrainingArguments
+from priorrg_hf.checkpointing import last_complete_checkpoint
 from priorrg_hf.report_metrics import ReportMetrics
 from priorrg_hf.training_runs import (
     DataArguments,
@@ -19,31 +24,29 @@ from priorrg_hf.training_runs import (
 )
 
 
-def main():
+def main() -> None:
     parser = HfArgumentParser((DataArguments, ModelArguments, PriorRGReportTrainingArguments))
-    data, model_arguments, training = parser.parse_args_into_dataclasses()
+    if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
+        data, model_arguments, training = parser.parse_json_file(sys.argv[1])
+    else:
+        data, model_arguments, training = parser.parse_args_into_dataclasses()
     set_seed(training.seed)
 
     examples = load_training_examples(data)
-    # Everything stage 1 learned is taken over; layer fusion, its norm and the decoder are new.
+    # From a stage-1 folder everything shared is taken over; layer fusion, its norm and the decoder are new.
     model, processor = build_for_finetuning(model_arguments, views_of(examples["train"], examples["validation"]))
-    if model_arguments.lora:
-        from peft import get_peft_model
-
-        from priorrg_hf.peft_utils import lora_config
-
-        model = get_peft_model(model, lora_config(r=model_arguments.lora_rank))
 
     trainer = PriorRGReportTrainer(
-        model=model,
-        args=training,
+        model,
+        training,
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         processing_class=processor,
         compute_metrics=ReportMetrics(processor) if training.predict_with_generate else None,
     )
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=last_complete_checkpoint(training.output_dir))
     trainer.save_model()
+    print(trainer.evaluate())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""Stage 1: align current image, prior image and clinical context with reports.
+"""Stage 1: align chest X-rays, their priors and their clinical context with reports.
 
-    python examples/pretrain.py --data studies.csv --model small --tokenizer distilbert/distilgpt2 --output_dir runs/stage1
-    torchrun --nproc_per_node 8 examples/pretrain.py --data mimic --vision microsoft/rad-dino \
-        --text microsoft/BiomedVLP-CXR-BERT-specialized --output_dir runs/stage1 --bf16
+    python examples/pretrain.py --data studies.csv --output_dir runs/stage1 --model small --tokenizer distilbert/distilgpt2
+    python examples/pretrain.py examples/configs/pretrain_1gpu.json
+    torchrun --nproc_per_node 8 examples/pretrain.py examples/configs/pretrain_8gpu.json
 
-`priorrg pretrain` does the same from the shell; copy this file to change what it does. Research use only, not for clinical decisions.
+The defaults are the published recipe. `priorrg pretrain` does the same with a data table and fewer arguments; this script shows the pieces.
+Research use only, not for clinical decisions.
 """
+
+import sys
 
 from transformers import HfArgumentParser, set_seed
 
 from priorrg_hf import PriorRGContrastiveTrainer, PriorRGContrastiveTrainingArguments
+from priorrg_hf.checkpointing import last_complete_checkpoint
 from priorrg_hf.training_runs import (
     DataArguments,
     ModelArguments,
@@ -19,24 +23,28 @@ from priorrg_hf.training_runs import (
 )
 
 
-def main():
+def main() -> None:
     parser = HfArgumentParser((DataArguments, ModelArguments, PriorRGContrastiveTrainingArguments))
-    data, model_arguments, training = parser.parse_args_into_dataclasses()
+    if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
+        data, model_arguments, training = parser.parse_json_file(sys.argv[1])
+    else:
+        data, model_arguments, training = parser.parse_args_into_dataclasses()
     set_seed(training.seed)
 
-    # Rows of paths and texts; images are opened by the processor, in the collator. No split shares a patient.
+    # Flat example rows; images are opened by the collator, in the data loader's processes.
     examples = load_training_examples(data)
     model, processor = build_for_pretraining(model_arguments, views_of(examples["train"], examples["validation"]))
 
     trainer = PriorRGContrastiveTrainer(
-        model=model,
-        args=training,
+        model,
+        training,
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         processing_class=processor,
     )
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
-    trainer.save_model()  # model and processor: the folder is what examples/finetune.py starts from
+    trainer.train(resume_from_checkpoint=last_complete_checkpoint(training.output_dir))
+    trainer.save_model()
+    print(trainer.evaluate())
 
 
 if __name__ == "__main__":

@@ -89,12 +89,20 @@ def test_two_processes_equal_one(results, index, tmp_path):
         tmp_path, case["stage"], [[row for rows in shares(case["case"]) for row in rows]], **arguments
     )
     for rank in range(2):
-        found_loss, found, found_statistics = results[rank][index]
+        found_loss, found, found_statistics = results[rank]["updates"][index]
         assert largest_difference(gradients, found) < 1e-7
         for name, tensor in statistics.items():
             assert torch.allclose(tensor, found_statistics[name], atol=1e-6), name
-    losses = [results[rank][index][0] for rank in range(2)]
+    losses = [results[rank]["updates"][index][0] for rank in range(2)]
     if case["stage"] == 1:
         assert losses == pytest.approx([loss, loss], abs=1e-6)
     else:  # each process logs its share, scaled so that their mean is the loss
         assert sum(losses) / 2 == pytest.approx(loss, abs=1e-6)
+
+
+def test_whole_runs_with_evaluation_and_checkpoints(results):
+    """Batches without any prior in one process or in both: nothing hangs, and the processes stay in step."""
+    for stage in (0, 1):
+        first, second = (results[rank]["runs"][stage] for rank in range(2))
+        assert first == second and first["steps"] == 4
+        assert min(first["shares"]) == 0.0 and Path(first["best"], "model.safetensors").is_file()

@@ -14,6 +14,7 @@ import transformers
 from transformers import TrainerCallback
 from transformers.utils import logging
 
+from .distributed import sum_over_processes
 from .version import __version__
 
 
@@ -53,16 +54,14 @@ class BatchShares:
         self.with_prior += int(prior_mask.sum())
         self.with_context += sum(has_context)
 
-    def take(self) -> dict[str, float]:
-        """The shares since the last call, and starts again. Empty when no batch was seen."""
-        if not self.studies:
-            return {}
-        shares = {
-            "share_with_prior": self.with_prior / self.studies,
-            "share_with_context": self.with_context / self.studies,
-        }
+    def take(self, device: torch.device) -> dict[str, float]:
+        """The shares since the last call, over all processes, and starts again. Empty when no batch was seen."""
+        counts = torch.tensor([self.studies, self.with_prior, self.with_context])
         self.__init__()
-        return shares
+        studies, with_prior, with_context = sum_over_processes(counts, device).tolist()
+        if not studies:
+            return {}
+        return {"share_with_prior": with_prior / studies, "share_with_context": with_context / studies}
 
 
 class EpochCallback(TrainerCallback):

@@ -18,6 +18,15 @@ def process_rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def sum_over_processes(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Sum of a tensor over all processes, without gradients; every process must call it."""
+    if world_size() == 1:
+        return tensor
+    total = tensor.to(device, copy=True)
+    dist.all_reduce(total)
+    return total.to(tensor.device)
+
+
 def _gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
     """Rows of all processes, in rank order, and how many came from each. Processes may hold different numbers of rows."""
     count = torch.tensor([rows.shape[0]], device=rows.device)

@@ -284,7 +284,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs.update(self.batch_shares.take())
+            logs.update(self.batch_shares.take(self.args.device))
             rates = self.learning_rates()
             if len(set(rates)) > 1:
                 logs.update({f"learning_rate_{index}": rate for index, rate in enumerate(rates)})
