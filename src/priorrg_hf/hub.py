@@ -87,7 +87,7 @@ def save_with_code(
         model ([`PriorRGPreTrainedModel`]): A model of either stage.
         processor ([`PriorRGProcessor`]): Its processor.
         folder (`str` or `os.PathLike`): Made if need be. Other files in it stay as they are.
-        card (`str`, *optional*): Text of `README.md`. Default: [`render_model_card`]'s.
+        card (`str`, *optional*): Text of `README.md`. Default: the one that is there, else [`render_model_card`]'s.
         save_kwargs (*optional*): Arguments of `save_pretrained`, such as `max_shard_size`.
 
     Returns:
@@ -193,10 +193,10 @@ def load_for_hub(name: str | os.PathLike) -> tuple["PriorRGPreTrainedModel", "Pr
 
 def _save(model, processor, folder, *, with_code: bool, card: str | None = None, **save_kwargs) -> Path:
     _check(model, processor)
-    if card is None:
-        card = render_model_card(model.config, architecture=type(model).__name__, with_code=with_code)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if card is None and not (folder / "README.md").exists():
+        card = render_model_card(model.config, architecture=type(model).__name__, with_code=with_code)
     # Beside the target, so that the finished files only need to be renamed.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging:
         staging = Path(staging)
@@ -212,7 +212,8 @@ def _save(model, processor, folder, *, with_code: bool, card: str | None = None,
             _update_json(staging / "config.json", auto_map=AUTO_MAP, custom_pipelines=CUSTOM_PIPELINES)
             _update_json(staging / "processor_config.json", auto_map=PROCESSOR_AUTO_MAP)
             _update_json(staging / "tokenizer_config.json", auto_map=PROCESSOR_AUTO_MAP)
-        (staging / "README.md").write_text(card, encoding="utf-8")
+        if card is not None:
+            (staging / "README.md").write_text(card, encoding="utf-8")
         for path in sorted(staging.iterdir()):
             os.replace(path, folder / path.name)
     return folder
