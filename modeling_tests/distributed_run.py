@@ -90,7 +90,7 @@ def main(folder: Path, cases: list[dict]) -> None:
         own = shares(case["case"])[rank]
         batches = [own[start:end] for start, end in case.get("batches", [[0, len(own)]])]
         results.append(update(folder / f"rank{rank}", case["stage"], batches, **case["arguments"]))
-    runs = [whole_run(folder, 1, sync_batch_norm=True), whole_run(folder, 2, ddp_find_unused_parameters=False)]
+    runs = [whole_run(folder, 1, sync_batch_norm=True), whole_run(folder, 2)]
     torch.save({"updates": results, "runs": runs}, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
 

@@ -72,6 +72,13 @@ def check_vocabulary(model: PreTrainedModel, processor) -> None:
         )
 
 
+def leaves_parts_unused(config) -> bool:
+    """Whether a configuration builds modules that no training batch reaches. (A batch without priors is no such case: the model
+    gives the temporal fusion zero gradients then.)"""
+    reads_image = any(segment in config.memory_segments for segment in ("spatiotemporal", "visual"))
+    return not config.use_context or not reads_image
+
+
 class PriorRGTrainerMixin(WholeCheckpointsMixin):
     """What both stages share; comes before the `Trainer` class."""
 
@@ -96,6 +103,8 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             if processing_class is not None:
                 check_vocabulary(base_model(model), processing_class)
             self.apply_freezing(model, args)
+            if args.ddp_find_unused_parameters is None:
+                args.ddp_find_unused_parameters = leaves_parts_unused(base_model(model).config)
             if args.sync_batch_norm:
                 synchronize_batch_norm(model)
             base_model(model).model.calls_unused_modules = args.sync_batch_norm or bool(args.fsdp)

@@ -168,7 +168,8 @@ class PriorRGContrastiveTrainingArguments(PriorRGRecipeArguments, TrainingArgume
     remove_unused_columns: bool = _recipe(False, "Must stay False: the collator reads raw example rows.")
     restore_callback_states_from_checkpoint: bool = _recipe(True, "Early stopping goes on counting after a resume.")
     ddp_find_unused_parameters: bool | None = _recipe(
-        True, "A batch without any prior image leaves the temporal fusion unused; True lets such batches pass."
+        None,
+        "Whether distributed training looks for unused parameters; by default where the configuration leaves parts out.",
     )
     plateau_patience: int = _recipe(10, "Evaluations without improvement before the learning rate drops.")
     gradient_cache: bool = _recipe(
@@ -220,7 +221,8 @@ class PriorRGReportTrainingArguments(PriorRGRecipeArguments, Seq2SeqTrainingArgu
     remove_unused_columns: bool = _recipe(False, "Must stay False: the collator reads raw example rows.")
     restore_callback_states_from_checkpoint: bool = _recipe(True, "Early stopping goes on counting after a resume.")
     ddp_find_unused_parameters: bool | None = _recipe(
-        True, "A batch without any prior image leaves the temporal fusion unused; True lets such batches pass."
+        None,
+        "Whether distributed training looks for unused parameters; by default where the configuration leaves parts out.",
     )
     plateau_patience: int = _recipe(5, "Evaluations without improvement before the learning rates drop.")
     freeze_position_tables: bool = _recipe(True, "Keep the view and time position tables of stage 1.")
