@@ -206,12 +206,15 @@ def _save(model, processor, folder, *, with_code: bool, card: str | None = None,
         # A model or processor that itself was loaded as remote code leaves its files.
         for path in staging.glob("*.py"):
             path.unlink()
-        if with_code:
-            for path in code_files():
-                shutil.copyfile(path, staging / path.name)
-            _update_json(staging / "config.json", auto_map=AUTO_MAP, custom_pipelines=CUSTOM_PIPELINES)
-            _update_json(staging / "processor_config.json", auto_map=PROCESSOR_AUTO_MAP)
-            _update_json(staging / "tokenizer_config.json", auto_map=PROCESSOR_AUTO_MAP)
+        references = {
+            "config.json": {"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES},
+            "processor_config.json": {"auto_map": PROCESSOR_AUTO_MAP},
+            "tokenizer_config.json": {"auto_map": PROCESSOR_AUTO_MAP},
+        }
+        for name, entries in references.items():
+            _set_references(staging / name, entries if with_code else {})
+        for path in code_files() if with_code else ():
+            shutil.copyfile(path, staging / path.name)
         if card is not None:
             (staging / "README.md").write_text(card, encoding="utf-8")
         for path in sorted(staging.iterdir()):
@@ -255,10 +258,11 @@ def _without_remote_code_marks(model, processor: Any) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def _update_json(path: Path, **entries) -> None:
+def _set_references(path: Path, entries: dict[str, Any]) -> None:
+    """Puts in the references to code, in place of those that a tokenizer loaded as remote code still carries."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    content.update(entries)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    content = {key: value for key, value in content.items() if key not in ("auto_map", "custom_pipelines")}
+    path.write_text(json.dumps({**content, **entries}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 __all__ = [
