@@ -121,9 +121,25 @@ def _metric_class(name: str) -> type:
         raise ClinicalScorerError(
             f"{name} is computed by RadEval, which is not installed: pip install 'priorrg-hf[clinical]' ({error})"
         ) from error
-    if importlib.util.find_spec("RadEval") is None:
+    if (
+        not any(isinstance(finder, _RadEvalAlias) for finder in sys.meta_path)
+        and importlib.util.find_spec("RadEval") is None
+    ):
         sys.meta_path.append(_RadEvalAlias())
-    return get_metric_class(SCORERS[name].radeval)
+    with _explained_numpy_mismatch(name):
+        return get_metric_class(SCORERS[name].radeval)
+
+
+@contextmanager
+def _explained_numpy_mismatch(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "numpy.dtype size changed" not in str(error):
+            raise
+        raise ClinicalScorerError(
+            f"{name}: spaCy, as medspaCy pins it, is built for numpy 1; pip install 'numpy<2' ({error})"
+        ) from error
 
 
 @contextmanager
@@ -152,32 +168,31 @@ def _local_weights(weights: Mapping[str, str] | None) -> Iterator[None]:
             return f"{folders[repo_id]}/{filename}"
         return original_download(repo_id, filename, *args, **kwargs)
 
-    loaders = [
-        getattr(transformers, name)
-        for name in ("AutoConfig", "AutoModel", "AutoTokenizer", "BertTokenizer", "BertTokenizerFast",
-                     "AutoModelForTokenClassification", "AutoModelForCausalLM")
-        if hasattr(transformers, name)
-    ]  # fmt: skip
-    originals = [(loader, loader.__dict__.get("from_pretrained")) for loader in loaders]
-    modules = [
-        m for n, m in list(sys.modules.items()) if n.lower().startswith("radeval") and hasattr(m, "hf_hub_download")
-    ]
+    # Some names are aliases of one class: each is redirected once.
+    names = ("AutoConfig", "AutoModel", "AutoTokenizer", "BertTokenizer", "AutoModelForTokenClassification", "AutoModelForCausalLM")  # fmt: skip
+    loaders = dict.fromkeys(getattr(transformers, name) for name in names)
+    originals = {loader: loader.__dict__.get("from_pretrained") for loader in loaders}
     try:
-        huggingface_hub.hf_hub_download = download
-        for module in modules:
-            module.hf_hub_download = download
+        _replace_download(original_download, download)
         for loader in loaders:
             loader.from_pretrained = classmethod(_redirected(loader.from_pretrained, folders))
         yield
     finally:
-        huggingface_hub.hf_hub_download = original_download
-        for module in modules:
-            module.hf_hub_download = original_download
-        for loader, original in originals:
+        _replace_download(download, original_download)
+        for loader, original in originals.items():
             if original is None:
                 del loader.from_pretrained
             else:
                 loader.from_pretrained = original
+
+
+def _replace_download(old: Callable, new: Callable) -> None:
+    import huggingface_hub
+
+    huggingface_hub.hf_hub_download = new
+    for name, module in list(sys.modules.items()):
+        if name.lower().startswith("radeval") and getattr(module, "hf_hub_download", None) is old:
+            module.hf_hub_download = new
 
 
 def _redirected(original: Callable, folders: Mapping[str, str]) -> Callable:
@@ -201,15 +216,11 @@ def load_scorer(name: str, *, weights: Mapping[str, str] | None = None, **option
     """
     if name not in SCORERS:
         raise ValueError(f"unknown clinical metric {name!r}; there are {', '.join(SCORERS)}")
-    metric_class = _metric_class(name)
     try:
-        with _local_weights(weights):
+        metric_class = _metric_class(name)
+        with _local_weights(weights), _explained_numpy_mismatch(name):
             return metric_class(**options)
-    except ValueError as error:
-        if "numpy.dtype size changed" in str(error):
-            raise ClinicalScorerError(
-                f"{name}: spaCy, as medspaCy pins it, is built for numpy 1; pip install 'numpy<2' ({error})"
-            ) from error
+    except ClinicalScorerError:
         raise
     except Exception as error:
         repositories = ", ".join(SCORERS[name].repositories)

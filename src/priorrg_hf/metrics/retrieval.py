@@ -12,7 +12,7 @@ import numpy as np
 
 
 # 5x200: five CheXpert classes, 200 studies each.
-FIVE_CLASSES = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
+FIVE_CLASSES = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 STUDIES_PER_CLASS = 200
 FAISS_FROM = 200_000
 QUERY_BLOCK = 1024
