@@ -119,13 +119,18 @@ def test_save_load_and_merge(processor, model, inputs, tmp_path):
     with loaded.disable_adapter():
         assert torch.equal(logits(loaded, inputs), base)
 
-    merged = loaded.merge_and_unload()
+    # In 64 bits, because merging changes the order of sums.
+    inputs = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
+    expected = logits(loaded.double(), inputs)
+    # PEFT compares the text encoder's embeddings with the decoder's head, and takes them for untied.
+    with pytest.warns(UserWarning, match="no longer tied"):
+        merged = loaded.merge_and_unload()
     assert type(merged) is PriorRGForReportGeneration
-    # Sums in another order: relative, norm over norm.
-    assert (logits(merged, inputs) - expected).norm() < 1e-5 * expected.norm()
+    torch.testing.assert_close(logits(merged, inputs), expected, rtol=1e-9, atol=1e-9)
     merged.save_pretrained(tmp_path / "merged")
-    again = PriorRGForReportGeneration.from_pretrained(tmp_path / "merged")
-    assert torch.equal(logits(again, inputs), logits(merged, inputs))
+    again = PriorRGForReportGeneration.from_pretrained(tmp_path / "merged", dtype=torch.float64)
+    torch.testing.assert_close(logits(again, inputs), expected, rtol=1e-9, atol=1e-9)
+    assert again.decoder.lm_head.weight is again.decoder.transformer.wte.weight
 
 
 @pytest.mark.parametrize("task_type", [None, "SEQ_2_SEQ_LM", "FEATURE_EXTRACTION"])
