@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from . import cli_data, cli_generation, cli_hub, cli_training
+from . import cli_data, cli_demo, cli_generation, cli_hub, cli_training
 from .version import __version__
 
 
@@ -38,6 +38,7 @@ def common(
 
 cli_training.register(app)
 cli_data.register(app)
+cli_demo.register(app)
 cli_hub.register(app)
 cli_generation.register(app)
 

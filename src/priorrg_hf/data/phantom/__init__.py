@@ -31,6 +31,13 @@ _EXPORTS = {
     "make_retrieval_split": "dataset",
     "phantom_features": "dataset",
     "study_rows": "dataset",
+    "write_phantom_cohort": "dataset",
+    "load_phantom_model": "pretrained",
+    "load_phantom_tokenizer": "pretrained",
+    "load_phantom_vision": "pretrained",
+    "phantom_model_folder": "pretrained",
+    "phantom_tokenizer_folder": "pretrained",
+    "phantom_vision_folder": "pretrained",
 }
 
 __all__ = list(_EXPORTS)

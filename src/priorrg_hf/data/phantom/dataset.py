@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..schema import Study, StudyImage, study_features
@@ -199,6 +201,18 @@ def make_phantom_cohort(
     return DatasetDict(parts)
 
 
+def write_phantom_cohort(
+    folder: str | os.PathLike, num_studies: int, seed: int = 0, image_size: int = 224, **options
+) -> None:
+    """Writes a cohort to `{split}-00000-of-00001.parquet` files with embedded images, which `load_studies` reads; arguments as for `make_phantom_cohort`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, studies in make_phantom_cohort(num_studies, seed, image_size, **options).items():
+        partial = folder / f"{split}.partial"
+        studies.to_parquet(str(partial), batch_size=200)
+        os.replace(partial, folder / f"{split}-00000-of-00001.parquet")
+
+
 def _check_request(num_studies: int, seed: int, image_size: int) -> None:
     if not MIN_STUDIES <= num_studies <= MAX_STUDIES:
         raise ValueError(f"num_studies must be {MIN_STUDIES} to {MAX_STUDIES}, got {num_studies}")
@@ -274,4 +288,5 @@ __all__ = [
     "make_retrieval_split",
     "phantom_features",
     "study_rows",
+    "write_phantom_cohort",
 ]
