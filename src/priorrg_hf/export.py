@@ -217,7 +217,7 @@ def export_model(model: "PriorRGForReportGeneration", folder: str | os.PathLike,
             torch.export.save(program, staging / f"{name}.pt2")
         if onnx:
             for name, program in programs.items():
-                _save_onnx(program, staging / f"{name}.onnx", description[name])
+                save_onnx(program, staging / f"{name}.onnx", description[name])
         (staging / "export.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         for path in sorted(staging.iterdir()):
             os.replace(path, folder / path.name)
@@ -225,7 +225,18 @@ def export_model(model: "PriorRGForReportGeneration", folder: str | os.PathLike,
     return written
 
 
-def _save_onnx(program: torch.export.ExportedProgram, path: Path, names: dict[str, list[str]]) -> None:
+def save_onnx(program: torch.export.ExportedProgram, path: str | os.PathLike, names: dict[str, list[str]]) -> None:
+    """
+    Writes an exported program as ONNX.
+
+    Args:
+        program (`torch.export.ExportedProgram`): One of [`export_programs`].
+        path (`str` or `os.PathLike`): The file.
+        names (`dict[str, list[str]]`): Its `inputs` and `outputs`, as in `export.json`.
+
+    Raises:
+        `ImportError`: the `export` extra is not installed.
+    """
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -274,4 +285,4 @@ class ExportedReportGenerator:
         return ids
 
 
-__all__ = ["ExportedReportGenerator", "example_inputs", "export_model", "export_programs"]
+__all__ = ["ExportedReportGenerator", "example_inputs", "export_model", "export_programs", "save_onnx"]
