@@ -255,6 +255,23 @@ def test_card_of_the_published_size():
     assert "{{" not in text and "{%" not in text
 
 
+def test_card_takes_the_index_of_an_evaluation(config):
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    results = [
+        EvalResult("image-to-text", "phantom", "Phantom", "bleu_4", value, metric_name=name)
+        for name, value in (("BLEU-4", 0.25), ("BLEU-4 (references cut)", 0.5))
+    ]
+    index = eval_results_to_model_index("run-7", results)
+    evaluation = {"metrics": {"bleu_4": {"value": 0.25, "low": 0.2, "high": 0.3}}, "model_index": index}
+    metadata, body = card_parts(render_model_card(config, evaluation=evaluation, model_name="Mine"))
+    assert metadata["model-index"][0]["name"] == "Mine"
+    metrics = metadata["model-index"][0]["results"][0]["metrics"]
+    assert {metric["name"]: metric["value"] for metric in metrics} == {"BLEU-4": 0.25, "BLEU-4 (references cut)": 0.5}
+    assert "| bleu_4 | 0.25 | 0.2 to 0.3 |" in body
+
+
 def test_card_says_what_is_not_known(config):
     metadata, body = card_parts(render_model_card(config, with_code=False))
     assert "model-index" not in metadata and "base_model" not in metadata and "custom_code" not in metadata["tags"]

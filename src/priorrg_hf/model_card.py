@@ -60,8 +60,8 @@ def render_model_card(
         architecture (`str`, *optional*): Name of the model's class. Default: as in `config.architectures`, else the report generator.
         evaluation (`dict`, *optional*):
             Measured results: `metrics` (name -> number, or name -> `{"value": ..., "low": ..., "high": ...}` with a confidence
-            interval), and where known `dataset` (name), `dataset_id` (Hub id), `split`, `num_examples`, `protocol`. A flat dictionary of
-            numbers is taken as the metrics.
+            interval), and where known `dataset` (name), `dataset_id` (Hub id), `split`, `num_examples`, `protocol`. The `evaluation.json`
+            of `priorrg evaluate` is one; its own `model_index` is used as it is. A flat dictionary of numbers is taken as the metrics.
         model_name (`str`, *optional*, defaults to `"PriorRG"`): Heading, and name in `model-index`.
         repo_id (`str`, *optional*): What the usage example loads.
         license (`str`, *optional*, defaults to `"other"`):
@@ -147,7 +147,10 @@ def _results(evaluation: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def _eval_results(results: list[dict[str, Any]], about: dict[str, Any]) -> list:
     from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import model_index_to_eval_results
 
+    if about.get("model_index"):
+        return model_index_to_eval_results(about["model_index"])[1]
     name = about.get("dataset") or "not named"
     return [
         EvalResult(
