@@ -208,6 +208,28 @@ def test_push_command_takes_nothing_of_a_training_folder(model, processor, uploa
     assert metadata["datasets"] == ["me/data"]
 
 
+def test_allow_list_keeps_back_what_a_save_might_leave(model, processor, uploads, monkeypatch):
+    private = (
+        "optimizer.pt",
+        "training_args.bin",
+        "patient.png",
+        "generated.jsonl",
+        "studies.csv",
+        "log.txt",
+        "notes.json",
+    )
+    save = type(processor).save_pretrained
+
+    def careless_save(self, folder, **kwargs):
+        save(self, folder, **kwargs)
+        for name in private:
+            (Path(folder) / name).write_text("private")
+
+    monkeypatch.setattr(type(processor), "save_pretrained", careless_save)
+    hub.push_to_hub(model, processor, "me/x")
+    assert uploads[0].left == set(private)
+
+
 def test_push_command_refuses_other_models(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}')
     result = CliRunner().invoke(app, ["push", str(tmp_path), "me/x"])
