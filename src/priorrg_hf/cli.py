@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from . import cli_data, cli_demo, cli_generation, cli_hub, cli_training
+from . import cli_data, cli_demo, cli_evaluation, cli_generation, cli_hub, cli_training
 from .version import __version__
 
 
@@ -41,6 +41,7 @@ cli_data.register(app)
 cli_demo.register(app)
 cli_hub.register(app)
 cli_generation.register(app)
+cli_evaluation.register(app)
 
 
 @app.command(rich_help_panel="Models")

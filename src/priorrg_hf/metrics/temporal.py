@@ -64,10 +64,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def _row(prediction: str, reference: str, has_prior: bool | None) -> list[int]:
+def _row(prediction: str, reference: str, has_prior: bool | None, counted: bool) -> list[int]:
     said, true = changes_of(prediction), changes_of(reference)
-    # Without a prior, nothing can be compared: what the reference compares with is not to be seen by the model.
-    counted = has_prior is not False
     shared = [(said[site], true[site]) for site in said.keys() & true.keys()] if counted else []
     directed = [pair for pair in shared if DIRECTION[pair[0]] and DIRECTION[pair[1]]]
     return [
@@ -102,14 +100,22 @@ def _score(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def temporal_statistics(
-    predictions: Sequence[str], references: Sequence[str], has_prior: Sequence[bool | None] | None = None
+    predictions: Sequence[str],
+    references: Sequence[str],
+    has_prior: Sequence[bool | None] | None = None,
+    score_changes: Sequence[bool] | None = None,
 ) -> ReportStatistics:
-    """Summable counts behind [`temporal_scores`], one row a report."""
+    """Summable counts behind [`temporal_scores`], one row a report.
+
+    `score_changes` says for which reports changes are scored. By default for those with a prior: without one nothing can be compared, and
+    what the reference compares with is not to be seen by the model. A sweep that hides priors scores them nevertheless.
+    """
     predictions, references = check_pairs(predictions, references)
     priors = list(has_prior) if has_prior is not None else [None] * len(predictions)
     if len(priors) != len(predictions):
         raise ValueError(f"{len(priors)} entries in has_prior for {len(predictions)} reports")
-    rows = [_row(*row) for row in zip(predictions, references, priors, strict=True)]
+    counted = score_changes if score_changes is not None else [prior is not False for prior in priors]
+    rows = [_row(*row) for row in zip(predictions, references, priors, counted, strict=True)]
     values = np.array(rows, dtype=np.float64)
     per_report = {name: score for name, score in _score(values).items() if name.endswith("_f1")}
     return ReportStatistics(values, _score, per_report, COLUMNS)

@@ -1,0 +1,261 @@
+"""Scores, errors, the card and its files, the command on files of reports."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+pytest.importorskip("pycocoevalcap.bleu.bleu")
+
+from typer.testing import CliRunner
+
+from priorrg_hf.cli import app
+from priorrg_hf.evaluation import card, errors, scoring, worst_page
+from priorrg_hf.evaluation.report_file import ReportRow, read_reports
+from priorrg_hf.metrics import temporal_scores, text_overlap
+
+
+FAST = ("bleu", "rouge_l", "cider")
+TEXTS = [
+    ("Small left pleural effusion has increased. No pneumothorax.", "Small left pleural effusion has decreased. No pneumothorax."),
+    ("Heart size is normal. Lungs are clear.", "Heart size is normal. Lungs are clear."),
+    ("New right pneumothorax. Stable mild cardiomegaly.", "Moderate cardiomegaly. Lungs are clear."),
+    ("Right base consolidation. Unchanged pleural effusion.", "Mild right base consolidation and small left effusion."),
+]  # fmt: skip
+
+
+def make_rows(copies: int = 3, cut: bool = True) -> list[ReportRow]:
+    rows = []
+    for copy in range(copies):
+        for index, (prediction, reference) in enumerate(TEXTS):
+            rows.append(
+                ReportRow(
+                    f"e{copy}_{index}",
+                    prediction,
+                    reference,
+                    f"s{copy}_{index}",
+                    f"p{copy}",
+                    index % 2 == 0,
+                    index < 2,
+                    ("AP", "PA")[index % 2],
+                    reference[:30] if cut else None,
+                    3.0 * (index + 1) if index % 2 == 0 else None,
+                )  # fmt: skip
+            )
+    return rows
+
+
+def test_scores_are_those_of_the_plain_functions():
+    rows = make_rows()
+    scored = scoring.score_reports(rows, metrics=FAST, replicates=50)
+    predictions, references = [r.prediction for r in rows], [r.reference for r in rows]
+    plain = {
+        **text_overlap(predictions, references, metrics=FAST),
+        **temporal_scores(predictions, references, [row.has_prior for row in rows]),
+    }
+    assert {name: interval.value for name, interval in scored.scores["full"].items()} == pytest.approx(
+        plain, nan_ok=True
+    )
+    cut = text_overlap(predictions, [r.reference_cut for r in rows], metrics=FAST)
+    assert {name: interval.value for name, interval in scored.scores["cut"].items()} == pytest.approx(cut)
+    assert scored.resampled == "patients"
+
+
+def test_rows_without_reference_are_left_out_and_counted():
+    rows = make_rows()
+    rows[0].reference = None
+    scored = scoring.score_reports(rows, metrics=FAST, replicates=10)
+    assert scored.without_reference == 1 and len(scored.rows) == len(rows) - 1
+    with pytest.raises(ValueError, match="no report has a reference"):
+        scoring.score_reports([ReportRow("a", "x")], metrics=FAST)
+
+
+def test_without_cut_references_the_card_says_so():
+    scored = scoring.score_reports(make_rows(cut=False), metrics=FAST, replicates=10)
+    assert list(scored.scores) == ["full"] and "no references cut" in scored.notes[0]
+
+
+def test_subsets_are_scored_on_their_own_rows():
+    scored = scoring.score_reports(make_rows(), metrics=FAST, replicates=20)
+    subsets = scoring.subset_scores(scored, ["bleu_4", "rouge_l"])
+    assert subsets["with prior"]["n"] == 6 and subsets["view AP"]["n"] == 6
+    assert subsets["prior 2 to 14 days before"]["n"] == 6
+    rows = [row for row in scored.rows if row.has_prior]
+    expected = text_overlap([r.prediction for r in rows], [r.reference for r in rows], metrics=("bleu", "rouge_l"))
+    for name in ("bleu_4", "rouge_l"):
+        assert subsets["with prior"]["scores"][name].value == pytest.approx(expected[name])
+
+
+def test_comparing_needs_the_same_test_set():
+    rows = make_rows()
+    compared = scoring.compare_systems(rows, rows[:6], metrics=FAST, replicates=20)
+    assert compared["n"] == 6 and compared["only_in_first"] == 6
+    assert compared["scores"]["bleu_4"].value == 0 and compared["scores"]["bleu_4"].p_value == 1
+    other = make_rows()
+    other[0].reference = "Something else."
+    with pytest.raises(ValueError, match="different test sets"):
+        scoring.compare_systems(rows, other, metrics=FAST)
+    with pytest.raises(ValueError, match="no study in common"):
+        scoring.compare_systems(rows, [ReportRow("zzz", "a", "b")], metrics=FAST)
+
+
+def test_error_analysis_counts():
+    rows = make_rows(copies=1)
+    analysis = errors.error_analysis(rows)
+    assert analysis["direction_reversals"]["counts"] == {"pleural_effusion:left": 1}
+    assert analysis["hallucinations"]["counts"]["pneumothorax:right"] == 1
+    assert analysis["omissions"]["counts"]["pleural_effusion:left"] == 1
+    assert analysis["unsupported_comparisons"] == ["e0_3"]
+    severity = analysis["severity_confusion"]
+    place = {label: index for index, label in enumerate(severity["labels"])}
+    assert severity["matrix"][place["moderate"]][place["mild"]] == 1
+    change = analysis["change_confusion"]
+    place = {label: index for index, label in enumerate(change["labels"])}
+    assert change["matrix"][place["improved"]][place["worse"]] == 1
+    assert change["matrix"][place["not said"]][place["new"]] == 1
+    effusion = analysis["findings"]["pleural_effusion"]
+    assert (effusion["n"], effusion["predicted"]) == (2, 2) and effusion["precision"] == 0.5
+
+
+def test_the_worst_come_first_and_perfect_reports_last():
+    ranked = errors.worst_studies(errors.study_errors(make_rows(copies=1)), 4)
+    assert ranked[-1].row.example_id == "e0_1" and ranked[-1].score == 1.0
+    assert ranked[0].score == min(item.score for item in ranked)
+    assert len(errors.worst_studies(errors.study_errors(make_rows()), 2)) == 2
+
+
+def test_worst_page_marks_differences_and_escapes_text(tmp_path):
+    row = ReportRow(
+        "<b>id</b>", "Left effusion is <script>alert(1)</script> larger.", "Left effusion is smaller.", has_prior=True
+    )
+    films = {"<b>id</b>": {"image": Image.fromarray(np.zeros((20, 20), np.uint8)), "prior_image": "missing.png",
+                           "indication": "<i>cough</i>", "history": None, "view_position": "PA"}}  # fmt: skip
+    page = worst_page.write_worst_page(errors.study_errors([row]), tmp_path / "worst.html", examples=films)
+    html = page.read_text(encoding="utf-8")
+    assert "<script>" not in html and "<i>cough" not in html and "<b>id" not in html
+    assert re.search(r'<mark class="wrong"[^>]*>effusion</mark>', html)
+    assert re.search(r'<mark class="missed"[^>]*>effusion</mark>', html)
+    assert "opposite direction" in html and "data:image/png;base64," in html
+    assert "cannot be shown" in html and "not for clinical decisions" in html
+
+
+def test_marking_leaves_agreement_alone():
+    assert "<mark" not in str(worst_page.marked_text("Left effusion. Lungs are clear.", "Left effusion.", "wrong"))
+
+
+def test_all_files_of_a_card(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = make_rows()
+    result = card.evaluate_reports(
+        rows, tmp_path, name="system", metrics=FAST, replicates=50, against=make_rows(copies=2), against_name="other.jsonl",
+        dataset="phantom", split="test", fingerprints={"model": "abc"},
+    )  # fmt: skip
+    names = {path.name for path in result.files}
+    assert {"evaluation.json", "evaluation.md", "worst_studies.html", "scores.png", "findings.png"} <= names
+    assert all(path.stat().st_size > 0 for path in result.files)
+    data = json.loads((tmp_path / "evaluation.json").read_text())
+    assert data["num_examples"] == 12 and data["num_patients"] == 3
+    assert data["bootstrap"] == {"replicates": 50, "confidence": 0.95, "seed": 0, "unit": "patients"}
+    assert data["protocols"]["full"]["bleu_4"]["low"] <= data["metrics"]["bleu_4"]["value"]
+    assert set(data["protocols"]) == {"full", "cut"}
+    assert data["versions"]["pycocoevalcap"] and data["fingerprints"]["model"] == "abc"
+    assert len(data["fingerprints"]["predictions"]) == 16
+    assert "NaN" not in (tmp_path / "evaluation.json").read_text()
+    text = (tmp_path / "evaluation.md").read_text()
+    for part in (
+        "not for clinical decisions",
+        "## Against other.jsonl",
+        "## Subsets",
+        "| bleu_4 |",
+        "scores.png",
+        "seed 0",
+    ):
+        assert part in text, part
+    again = card.evaluate_reports(rows, tmp_path / "again", name="system", metrics=FAST, replicates=50, plots=False)
+    assert again.result["protocols"] == result.result["protocols"]
+
+
+def test_model_index_is_accepted_by_the_hub_card(tmp_path):
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    result = card.evaluate_reports(
+        make_rows(),
+        tmp_path,
+        name="me/priorrg",
+        metrics=FAST,
+        replicates=10,
+        dataset="phantom",
+        split="test",
+        plots=False,
+    )
+    name, entries = model_index_to_eval_results(result.result["model_index"])
+    assert name == "me/priorrg"
+    by_name = {entry.metric_name: entry.metric_value for entry in entries}
+    assert by_name["BLEU-4"] == pytest.approx(result.scores()["bleu_4"], abs=1e-6)
+    assert "BLEU-4 (references cut)" in by_name
+
+
+def test_the_model_card_takes_the_evaluation(tmp_path):
+    from hub_helpers import tiny_config, tiny_tokenizer
+
+    from priorrg_hf.model_card import render_model_card
+
+    result = card.evaluate_reports(make_rows(), tmp_path, metrics=FAST, replicates=10, dataset="phantom", plots=False)
+    data = json.loads((tmp_path / "evaluation.json").read_text())
+    text = render_model_card(tiny_config(tiny_tokenizer(tmp_path / "tokenizer")), evaluation=data)
+    assert "bleu_4" in text and f"{result.scores()['bleu_4']:.3f}"[:4] in text
+
+
+def test_one_report_alone(tmp_path):
+    result = card.evaluate_reports(
+        [ReportRow("a", "Lungs are clear.", "Lungs are clear.")], tmp_path, metrics=FAST, replicates=5
+    )
+    assert result.scores()["bleu_1"] == pytest.approx(1.0)
+    assert result.scores()["cider"] == 0.0  # the logarithm of one document
+    assert result.scores()["change_f1"] is None
+
+
+def test_command_on_a_csv(tmp_path):
+    table = tmp_path / "reports.csv"
+    table.write_text("OUTPUT,FINDINGS\n" + "".join(f'"{p}","{r}"\n' for p, r in TEXTS), encoding="utf-8")
+    arguments = ["evaluate", str(table), "-c", "prediction=OUTPUT", "-c", "reference=FINDINGS", "-o", str(tmp_path / "out"),
+                 "--no-meteor", "--replicates", "20", "--no-plots", "--against", str(table)]  # fmt: skip
+    run = CliRunner().invoke(app, arguments)
+    assert run.exit_code == 0, run.output
+    assert "full references: bleu_1" in run.output
+    data = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert data["num_examples"] == 4 and data["against"]["scores"]["bleu_4"]["value"] == 0.0
+
+
+def test_command_errors_name_the_remedy(tmp_path):
+    table = tmp_path / "reports.csv"
+    table.write_text("x,y\n1,2\n", encoding="utf-8")
+    for arguments, message in (
+        ([str(table)], "--column prediction=NAME"),
+        (["no_such_model"], "name the studies too"),
+        ([str(table), "somewhere"], "file of reports"),
+        ([str(table), "-c", "prediction"], "write NAME=VALUE"),
+    ):
+        run = CliRunner().invoke(app, ["evaluate", *arguments, "-o", str(tmp_path / "out")])
+        assert run.exit_code == 2 and message in " ".join(run.output.split()), run.output
+
+
+def test_nothing_is_left_half_written(tmp_path, monkeypatch):
+    from priorrg_hf.evaluation import fingerprints
+
+    fingerprints.write_whole(tmp_path / "a.json", "old")
+    monkeypatch.setattr(fingerprints.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        fingerprints.write_whole(tmp_path / "a.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"
+
+
+def test_reports_written_are_reports_read(tmp_path):
+    rows = make_rows(copies=1)
+    (tmp_path / "a.jsonl").write_text("".join(row.to_json() + "\n" for row in rows), encoding="utf-8")
+    assert read_reports(tmp_path / "a.jsonl") == rows
+    assert not math.isnan(rows[0].days_before)

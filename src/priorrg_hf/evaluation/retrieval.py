@@ -1,0 +1,266 @@
+"""Retrieval evaluation of stage-1 models: embeddings in batches, stored, scored in both directions with and without prior and context."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
+from .evaluate import load_evaluation_data
+from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint, write_bytes_whole, write_whole
+from .generation import collate_readable
+from .sweep import Change, ChangedExamples, without_context, without_prior
+
+
+CONDITIONS: dict[str, Change | None] = {
+    "all inputs": None,
+    "without prior": without_prior,
+    "without context": without_context,
+    "image alone": lambda row: without_context(without_prior(row)),
+}
+
+
+@dataclasses.dataclass
+class RetrievalResult:
+    """`result` as in `retrieval.json`, `table` in Markdown, `folder` with the files."""
+
+    result: dict[str, Any]
+    table: str
+    folder: Path
+
+
+def embed_studies(
+    model,
+    processor,
+    examples,
+    *,
+    batch_size: int = 16,
+    num_workers: int = 0,
+    progress: bool = True,
+    description: str = "images",
+) -> tuple[np.ndarray, list[str], dict[str, str]]:
+    """Image-with-context embeddings of stage 1: `(embeddings (readable, dim) float32, example ids, skipped with reasons)`."""
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm.auto import tqdm
+
+    class Batches:
+        def __len__(self):
+            return -(-len(examples) // batch_size)
+
+        def __getitem__(self, position):
+            rows = [
+                dict(examples[i])
+                for i in range(position * batch_size, min(len(examples), (position + 1) * batch_size))
+            ]
+            batch, readable, skipped = collate_readable(processor, rows, report_task="alignment")
+            return batch, [str(row["example_id"]) for row in readable], skipped
+
+    embeddings, identifiers, skipped = [], [], {}
+    loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers)
+    for batch, names, bad in tqdm(loader, desc=description, unit="batch", disable=not progress):
+        skipped.update(bad)
+        if batch is not None:
+            with torch.inference_mode():
+                moved = {name: value.to(model.device) for name, value in batch.items()}
+                features = model.get_image_features(**moved).pooler_output
+            embeddings.append(features.float().cpu().numpy())
+            identifiers += names
+    if not embeddings:
+        raise ValueError(f"no study could be read: {next(iter(skipped.items()), 'there are none')}")
+    return np.concatenate(embeddings), identifiers, skipped
+
+
+def embed_reports(
+    model, processor, reports: Sequence[str], *, batch_size: int = 64, progress: bool = True
+) -> np.ndarray:
+    """Report embeddings of stage 1, `(reports, dim)` float32."""
+    import torch
+    from tqdm.auto import tqdm
+
+    embeddings = []
+    for start in tqdm(range(0, len(reports), batch_size), desc="reports", unit="batch", disable=not progress):
+        tokens = processor.encode_reports(list(reports[start : start + batch_size]), "alignment").to(model.device)
+        with torch.inference_mode():
+            features = model.get_text_features(tokens["report_input_ids"], tokens["report_attention_mask"])
+        embeddings.append(features.pooler_output.float().cpu().numpy())
+    return np.concatenate(embeddings)
+
+
+def _stored(path: Path, key: str, compute) -> dict[str, np.ndarray]:
+    """Arrays from a safetensors file, if it was made for `key`; computed and stored otherwise."""
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save
+
+    if path.is_file():
+        with safe_open(path, "numpy") as file:
+            if (file.metadata() or {}).get("key") == key:
+                return load_file(path)
+    arrays = compute()
+    write_bytes_whole(path, save(arrays, metadata={"key": key}))
+    return arrays
+
+
+def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: str = "float32"):
+    """Contrastive model in evaluation mode and its processor. Raises `ValueError` for weights without the stage-1 head."""
+    import torch
+
+    from ..modeling_priorrg import PriorRGForContrastivePretraining
+    from ..processing_priorrg import PriorRGProcessor
+
+    processor = PriorRGProcessor.from_pretrained(model)
+    loaded, report = PriorRGForContrastivePretraining.from_pretrained(
+        model, dtype=getattr(torch, dtype), output_loading_info=True
+    )
+    if "logit_scale" in report["missing_keys"]:
+        raise ValueError(
+            f"{model} is no stage-1 model: it has no logit scale. Retrieval is measured on the output of priorrg pretrain."
+        )
+    return loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), processor
+
+
+def retrieval_of_examples(
+    model,
+    processor,
+    examples,
+    output_dir: str | os.PathLike,
+    *,
+    classes: Sequence[str] | None = None,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+    backend: str = "auto",
+    batch_size: int = 16,
+    num_workers: int = 0,
+    progress: bool = True,
+) -> RetrievalResult:
+    """Scores example rows with findings under each condition; see [`run_retrieval`].
+
+    Args:
+        examples (`Dataset`): rows of `as_examples`, all with findings.
+        classes (sequence, *optional*): class of each row, for Cat-Precision.
+        conditions (sequence of `str`): some of `CONDITIONS`.
+    """
+    folder = Path(output_dir)
+    names = [str(name) for name in examples["example_id"]]
+    studies = [
+        f"{patient}/{study}" for patient, study in zip(examples["patient_id"], examples["study_id"], strict=True)
+    ]
+    reports = list(examples["findings"])
+    missing = [name for name, report in zip(names, reports, strict=True) if not report]
+    if missing:
+        raise ValueError(f"{len(missing)} studies have no findings to retrieve, e.g. {missing[0]!r}")
+    place = {name: index for index, name in enumerate(names)}
+    base = {
+        "model": model_fingerprint(model),
+        "data": text_fingerprint([*names, *reports, *examples["indication"], *examples["history"]]),
+    }
+    text = _stored(
+        folder / "embeddings_reports.safetensors", settings_fingerprint(base),
+        lambda: {"reports": embed_reports(model, processor, reports, progress=progress)},
+    )["reports"]  # fmt: skip
+    result: dict[str, Any] = {
+        "n": len(names),
+        "conditions": {},
+        "fingerprints": base,
+        "backend": backend,
+        "skipped": {},
+    }
+    for condition in conditions:
+        changed = ChangedExamples(examples, CONDITIONS[condition])
+
+        def compute(changed=changed, condition=condition):
+            images, identifiers, skipped = embed_studies(
+                model,
+                processor,
+                changed,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                progress=progress,
+                description=condition,
+            )
+            result["skipped"].update(skipped)
+            return {"images": images, "rows": np.array([place[name] for name in identifiers], dtype=np.int64)}
+
+        slug = condition.replace(" ", "_")
+        arrays = _stored(
+            folder / f"embeddings_{slug}.safetensors", settings_fingerprint({**base, "condition": condition}), compute
+        )
+        rows = arrays["rows"]
+        result["conditions"][condition] = retrieval_both_directions(
+            arrays["images"], text[rows], studies=[studies[i] for i in rows],
+            classes=[classes[i] for i in rows] if classes is not None else None, backend=backend,
+        )  # fmt: skip
+    table = render_retrieval(result)
+    finite = {c: {k: v if np.isfinite(v) else None for k, v in s.items()} for c, s in result["conditions"].items()}
+    write_whole(folder / "retrieval.json", json.dumps({**result, "conditions": finite}, indent=2) + "\n")
+    write_whole(folder / "retrieval.md", table)
+    return RetrievalResult(result, table, folder)
+
+
+def render_retrieval(result: Mapping[str, Any]) -> str:
+    """The table in Markdown: conditions in columns."""
+    conditions = list(result["conditions"])
+    lines = [f"# Retrieval, {result['n']} studies", "", "Research use only, not for clinical decisions.", ""]
+    lines += ["| score | " + " | ".join(conditions) + " |", "|---" * (len(conditions) + 1) + "|"]
+    for score in result["conditions"][conditions[0]]:
+        lines.append(f"| {score} | " + " | ".join(f"{result['conditions'][c][score]:.3f}" for c in conditions) + " |")
+    lines += ["", "Stu-Precision@K is at most 1/K where a study has one report."]
+    return "\n".join(lines) + "\n"
+
+
+def run_retrieval(
+    model: str | os.PathLike,
+    data: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    *,
+    per_class: int | None = None,
+    classes: Sequence[str] | None = None,
+    split: str | None = "test",
+    source_format: str | None = None,
+    image_root: str | os.PathLike | None = None,
+    columns: Mapping[str, str] | None = None,
+    views: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: str = "float32",
+    **options,
+) -> RetrievalResult:
+    """Loads a stage-1 model and studies and scores retrieval; writes `retrieval.json`, `retrieval.md` and the embeddings.
+
+    Args:
+        model (`str`): stage-1 folder or Hub id.
+        data and the arguments of `load_evaluation_data`: studies; those without findings are left out.
+        per_class (`int`, *optional*): builds a class-balanced set from the studies' labels, see `build_class_balanced_set`; published: 200.
+        classes (sequence of `str`, *optional*): label names; by default the five CheXpert classes.
+        seed (`int`): of the draw of that set.
+        **options: see [`retrieval_of_examples`].
+    """
+    studies = load_evaluation_data(
+        data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
+        require_findings=True,
+    )  # fmt: skip
+    examples, row_classes = studies.examples, None
+    if per_class is not None:
+        if not studies.labels:
+            raise ValueError(f"{data} has no labels: the balanced set is built from them")
+        available = set(examples["study_id"])
+        labels = {study: values for study, values in studies.labels.items() if study in available}
+        chosen = build_class_balanced_set(labels, classes=classes or FIVE_CLASSES, per_class=per_class, seed=seed)
+        class_of = {study: name for name, members in chosen.items() for study in members}
+        taken: set[str] = set()
+        indices = []
+        for index, study in enumerate(examples["study_id"]):
+            if study in class_of and study not in taken:  # one image a study
+                taken.add(study)
+                indices.append(index)
+        examples = examples.select(indices)
+        row_classes = [class_of[study] for study in examples["study_id"]]
+    loaded, processor = load_stage_1(model, device=device, dtype=dtype)
+    return retrieval_of_examples(loaded, processor, examples, output_dir, classes=row_classes, **options)
+
+
+__all__ = ["CONDITIONS", "RetrievalResult", "embed_reports", "embed_studies", "retrieval_of_examples", "run_retrieval"]

@@ -1,0 +1,268 @@
+"""Scores with intervals of a list of generated reports: both reference protocols, subsets, paired comparison of two systems."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..metrics.bootstrap import Interval, PairedDifference, bootstrap_intervals, paired_test
+from ..metrics.meteor_java import meteor_statistics, meteor_unavailable_reason
+from ..metrics.statistics import ReportStatistics, joined
+from ..metrics.temporal import temporal_statistics
+from ..metrics.text_metrics import TEXT_METRICS, prepare_text, text_overlap_statistics
+from .report_file import ReportRow
+
+
+FULL, CUT = "full", "cut"
+PROTOCOLS = {
+    FULL: "references in full length",
+    CUT: "references cut at the model's report length, as published scores are computed",
+}
+# (name, smallest, largest) days from the prior to the study.
+TIME_GAPS = (
+    ("up to 2 days", 0, 2),
+    ("2 to 14 days", 2, 14),
+    ("14 to 90 days", 14, 90),
+    ("over 90 days", 90, math.inf),
+)
+
+
+@dataclass
+class ScoredReports:
+    """Statistics and intervals of one system under each protocol.
+
+    Args:
+        rows (`list[ReportRow]`): the reports that have a reference.
+        without_reference (`int`): how many were left out because they have none.
+        statistics (`dict[str, ReportStatistics]`): by protocol; per-report scores are in `statistics[protocol].per_report`.
+        scores (`dict[str, dict[str, Interval]]`): protocol -> score -> interval; intervals are `nan` for scores that cannot be resampled.
+        resampled (`str`): `"patients"` or `"reports"`.
+        settings (`dict`): replicates, confidence, seed.
+        notes (`list[str]`): what was skipped and why.
+    """
+
+    rows: list[ReportRow]
+    without_reference: int
+    statistics: dict[str, ReportStatistics]
+    scores: dict[str, dict[str, Interval]]
+    resampled: str
+    settings: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def references_of(rows: Sequence[ReportRow], protocol: str) -> list[str]:
+    """The references under a protocol. Raises `ValueError` when they were not cut."""
+    if protocol == FULL:
+        return [row.reference or "" for row in rows]
+    missing = [row.example_id for row in rows if row.reference_cut is None]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} reports have no cut reference, e.g. {missing[0]!r}; name a processor to cut them"
+        )
+    return [row.reference_cut for row in rows]
+
+
+def patient_groups(rows: Sequence[ReportRow]) -> list[str] | None:
+    """Patient ids for resampling, where every report has one and they are not all different."""
+    ids = [row.patient_id for row in rows]
+    if any(name is None for name in ids) or len(set(ids)) == 1:
+        return None
+    return ids
+
+
+def report_statistics(
+    rows: Sequence[ReportRow],
+    protocols: Sequence[str] = (FULL,),
+    *,
+    metrics: Sequence[str] = TEXT_METRICS,
+    notes: list[str] | None = None,
+) -> dict[str, ReportStatistics]:
+    """Summable statistics by protocol: text overlap, and from the full reference change, presence and attributes.
+
+    METEOR, the slow one, is asked once for the pairs of all protocols: where nothing was cut, they are the same.
+    """
+    predictions = [prepare_text(row.prediction) for row in rows]
+    references = {protocol: [prepare_text(text) for text in references_of(rows, protocol)] for protocol in protocols}
+    has_prior = [row.has_prior for row in rows]
+    reason = meteor_unavailable_reason() if "meteor" in metrics else None
+    if reason is not None and notes is not None:
+        notes.append(f"METEOR is skipped. {reason}")
+    with ThreadPoolExecutor(1) as pool:
+        meteor = None
+        if "meteor" in metrics and reason is None:
+            every = [text for protocol in protocols for text in references[protocol]]
+            meteor = pool.submit(meteor_statistics, predictions * len(protocols), every)
+        others = [name for name in metrics if name != "meteor"]
+        result, temporal = {}, None
+        for protocol in protocols:
+            parts = (
+                [text_overlap_statistics(predictions, references[protocol], metrics=others, prepare=False)]
+                if others
+                else []
+            )
+            result[protocol] = parts
+        if FULL in protocols:
+            raw = references_of(rows, FULL)
+            temporal = temporal_statistics([row.prediction for row in rows], raw, has_prior)
+            result[FULL].append(temporal)
+        if meteor is not None:
+            whole = meteor.result()
+            for index, protocol in enumerate(protocols):
+                part = slice(index * len(rows), (index + 1) * len(rows))
+                per_report = {name: values[part] for name, values in whole.per_report.items()}
+                result[protocol].append(ReportStatistics(whole.values[part], whole.score, per_report, whole.columns))
+    return {protocol: joined(parts) for protocol, parts in result.items()}
+
+
+def score_reports(
+    rows: Sequence[ReportRow],
+    *,
+    protocols: Sequence[str] | None = None,
+    metrics: Sequence[str] = TEXT_METRICS,
+    clinical: Sequence[str] = (),
+    weights: Mapping[str, str] | None = None,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> ScoredReports:
+    """Scores reports with bootstrap intervals.
+
+    Args:
+        rows (sequence of [`ReportRow`]): those without reference are left out and counted.
+        protocols (sequence of `str`, *optional*): `"full"`, `"cut"`; by default both where cut references are there.
+        metrics (sequence of `str`): text metrics.
+        clinical (sequence of `str`): clinical scorers, see `priorrg_hf.metrics.clinical`; scored on full references.
+        weights (mapping, *optional*): local folders of the clinical scorers' weights.
+        replicates, confidence, seed: of the bootstrap; patients are drawn where their ids are known, else reports.
+
+    Raises:
+        `ValueError`: no report has a reference.
+    """
+    with_reference = [row for row in rows if row.reference is not None]
+    if not with_reference:
+        raise ValueError("no report has a reference: there is nothing to score")
+    notes: list[str] = []
+    if protocols is None:
+        protocols = (FULL, CUT) if all(row.reference_cut is not None for row in with_reference) else (FULL,)
+        if CUT not in protocols:
+            notes.append(
+                "Scored on full references only: the reports file has no references cut by the model's tokenizer. "
+                "Name the model's processor to get the published protocol too."
+            )
+    statistics = report_statistics(with_reference, protocols, metrics=metrics, notes=notes)
+    groups = patient_groups(with_reference)
+    settings = {"replicates": replicates, "confidence": confidence, "seed": seed}
+    corpus_only: dict[str, float] = {}
+    if clinical and FULL in statistics:
+        from ..metrics.clinical import clinical_statistics
+
+        part, corpus_only = clinical_statistics(
+            [row.prediction for row in with_reference],
+            references_of(with_reference, FULL),
+            metrics=clinical,
+            weights=weights,
+        )
+        if part is not None:
+            statistics[FULL] = joined([statistics[FULL], part])
+    scores = {protocol: bootstrap_intervals(part, groups=groups, **settings) for protocol, part in statistics.items()}
+    for name, value in corpus_only.items():
+        scores[FULL][name] = Interval(value, math.nan, math.nan)
+    return ScoredReports(
+        with_reference, len(rows) - len(with_reference), statistics, scores, "reports" if groups is None else "patients",
+        settings, notes,
+    )  # fmt: skip
+
+
+def subset_masks(rows: Sequence[ReportRow]) -> dict[str, np.ndarray]:
+    """Subsets worth telling apart, by name; those that are empty or everything are left out."""
+    masks = {
+        "with prior": [row.has_prior is True for row in rows],
+        "without prior": [row.has_prior is False for row in rows],
+        "with context": [row.has_context is True for row in rows],
+        "without context": [row.has_context is False for row in rows],
+    }
+    for view in sorted({row.view_position for row in rows if row.view_position}):
+        masks[f"view {view}"] = [row.view_position == view for row in rows]
+    for name, low, high in TIME_GAPS:
+        masks[f"prior {name} before"] = [row.days_before is not None and low < row.days_before <= high for row in rows]
+    arrays = {name: np.array(mask, dtype=bool) for name, mask in masks.items()}
+    return {name: mask for name, mask in arrays.items() if 0 < mask.sum() < len(rows)}
+
+
+def subset_scores(scored: ScoredReports, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`{subset: {"n": count, "scores": {name: Interval}}}` of some scores on full references.
+
+    CIDEr's document frequencies stay those of the whole set, so that subsets are comparable with it.
+    """
+    statistics = scored.statistics[FULL]
+    groups = patient_groups(scored.rows)
+    result = {}
+    for subset, mask in subset_masks(scored.rows).items():
+        part = ReportStatistics(statistics.values[mask], statistics.score)
+        ids = [group for group, kept in zip(groups, mask, strict=True) if kept] if groups is not None else None
+        intervals = bootstrap_intervals(part, groups=ids, **scored.settings)
+        result[subset] = {
+            "n": int(mask.sum()),
+            "scores": {name: intervals[name] for name in names if name in intervals},
+        }
+    return result
+
+
+def compare_systems(
+    first: Sequence[ReportRow], second: Sequence[ReportRow], *, metrics: Sequence[str] = TEXT_METRICS, **settings
+) -> dict[str, Any]:
+    """Paired test of two systems on the studies that both reported.
+
+    Returns:
+        `{"n": studies compared, "only_in_first": count, "only_in_second": count, "protocol": name, "scores": {name:
+        PairedDifference}}`. The protocol is `"full"`.
+
+    Raises:
+        `ValueError`: no study in common, or different references for one study.
+    """
+    other = {row.example_id: row for row in second if row.reference is not None}
+    mine = {row.example_id: row for row in first if row.reference is not None}
+    common = [name for name in mine if name in other]
+    if not common:
+        raise ValueError("the two systems have no study in common: example ids do not match")
+    unlike = [
+        name
+        for name in common
+        if prepare_text(mine[name].reference).split() != prepare_text(other[name].reference).split()
+    ]
+    if unlike:
+        raise ValueError(
+            f"{len(unlike)} studies have different references in the two files, e.g. {unlike[0]!r}: these are different test sets"
+        )
+    one, two = [mine[name] for name in common], [other[name] for name in common]
+    notes: list[str] = []
+    statistics = [report_statistics(rows, (FULL,), metrics=metrics, notes=notes)[FULL] for rows in (one, two)]
+    differences: dict[str, PairedDifference] = paired_test(*statistics, groups=patient_groups(one), **settings)
+    if len(common) < len(mine) or len(common) < len(other):
+        warnings.warn(f"compared on the {len(common)} studies that both systems reported", stacklevel=2)
+    return {
+        "n": len(common),
+        "only_in_first": len(mine) - len(common),
+        "only_in_second": len(other) - len(common),
+        "protocol": FULL,
+        "scores": differences,
+        "notes": notes,
+    }
+
+
+__all__ = [
+    "CUT",
+    "FULL",
+    "PROTOCOLS",
+    "ScoredReports",
+    "compare_systems",
+    "patient_groups",
+    "report_statistics",
+    "score_reports",
+    "subset_masks",
+    "subset_scores",
+]
