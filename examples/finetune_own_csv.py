@@ -50,9 +50,10 @@ def main() -> None:
     if own.lora:
         from peft import get_peft_model
 
-        from priorrg_hf.peft_utils import lora_config
+        from priorrg_hf.peft_utils import freeze_batch_norm, lora_config
 
-        model = get_peft_model(model, lora_config(r=own.lora_rank))
+        # An adapter file has no BatchNorm statistics, so training must not change them.
+        model = get_peft_model(freeze_batch_norm(model), lora_config(r=own.lora_rank))
         model.print_trainable_parameters()
 
     # 3. Train; reports of the validation split are written and scored after each epoch.

@@ -4,7 +4,6 @@ RCB = BLEU-4 + CheXbert-14 micro F1 + RadGraph partial F1. The two clinical scor
 them BLEU-4 + ROUGE-L is logged under the same name, with `rcb_is_fallback` = 1. The two are not comparable.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,14 +15,15 @@ logger = logging.get_logger(__name__)
 
 # (predictions, references) -> {"chexbert_14_micro_f1": ..., "radgraph_partial_f1": ...}
 ClinicalScorer = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
-CLINICAL_PARTS = ("chexbert_14_micro_f1", "radgraph_partial_f1")
 
 
 def find_clinical_scorer() -> ClinicalScorer | None:
     """The clinical scorer of the metrics package, where it and its models are installed."""
     try:
-        return importlib.import_module(".metrics.clinical", __package__).rcb_scorer()
-    except (ImportError, AttributeError, OSError) as error:
+        from .metrics.clinical import rcb_scorer
+
+        return rcb_scorer()
+    except (ImportError, OSError) as error:
         logger.warning(
             f"RCB falls back to BLEU-4 + ROUGE-L: the clinical scorers are not available ({error}). "
             "pip install 'priorrg-hf[clinical]'"
@@ -62,16 +62,14 @@ class ReportMetrics:
     def scores(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         """Text overlap, the clinical scores if there are any, and `rcb`."""
         from .metrics import text_overlap
+        from .metrics.clinical import rcb
 
         if not references:
             return {"rcb": 0.0, "rcb_is_fallback": 1.0}
         scores = dict(text_overlap(predictions, references, metrics=self.metrics))
-        clinical = self.clinical_scorer(predictions, references) if self.clinical_scorer else {}
-        scores.update(clinical)
-        complete = all(name in clinical for name in CLINICAL_PARTS)
-        parts = [clinical[name] for name in CLINICAL_PARTS] if complete else [scores["rouge_l"]]
-        scores["rcb"] = scores["bleu_4"] + sum(parts)
-        scores["rcb_is_fallback"] = float(not complete)
+        if self.clinical_scorer is not None:
+            scores.update(self.clinical_scorer(predictions, references))
+        scores.update(rcb(scores))
         words = [len(text.split()) for text in predictions]
         scores["words_per_report"] = sum(words) / len(words)
         scores["distinct_reports"] = len(set(predictions)) / len(predictions)

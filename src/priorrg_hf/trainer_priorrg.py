@@ -158,12 +158,13 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
     def apply_freezing(self, model: nn.Module, args) -> None:
         """Sets `requires_grad` as the stage and its arguments say. Never unfreezes what PEFT froze."""
         head = base_model(model)
+        if head is not model:
+            return  # under PEFT the adapters alone are trained, wherever they are
         if args.freeze_vision:
             head.model.freeze_vision_encoder()
         else:
             head.config.freeze_vision = False
-            if head is model:  # under PEFT the adapters alone are trained
-                head.model.vision_model.requires_grad_(True)
+            head.model.vision_model.requires_grad_(True)
         # DINOv2's mask token exists for pre-training only and never gets a gradient.
         mask_token = getattr(head.model.vision_model.embeddings, "mask_token", None)
         for item in [*self.frozen_modules(head, args), mask_token]:

@@ -280,9 +280,10 @@ def _with_attention(model, arguments: ModelArguments):
 def _with_lora(model, arguments: ModelArguments):
     from peft import get_peft_model
 
-    from .peft_utils import lora_config
+    from .peft_utils import freeze_batch_norm, lora_config
 
-    return get_peft_model(model, lora_config(r=arguments.lora_rank))
+    # An adapter file has no BatchNorm statistics, so training must not change them.
+    return get_peft_model(freeze_batch_norm(model), lora_config(r=arguments.lora_rank))
 
 
 # ---- runs ----

@@ -1,0 +1,120 @@
+"""The worked examples as scripts: fine-tuning on an own CSV, with all weights and with adapters, and one report."""
+
+import csv
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hub_helpers import tiny_tokenizer
+from training_helpers import example_rows, processor_and_config, stage_2_model
+
+from priorrg_hf import PriorRGForReportGeneration, PriorRGProcessor
+from priorrg_hf.report_metrics import ReportMetrics
+
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run_example(name: str, monkeypatch, *arguments) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A report generator's folder, as `priorrg convert` makes it."""
+    folder = tmp_path_factory.mktemp("converted")
+    processor, config = processor_and_config(folder / "source")
+    stage_2_model(config).save_pretrained(folder / "model")
+    processor.save_pretrained(folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    rows = example_rows(12, image_folder=folder / "images")
+    with (folder / "mine.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["accession", "mrn", "FILE", "projection", "REPORT_TEXT", "why", "split"])
+        for index, row in enumerate(rows):
+            split = ("train", "train", "train", "train", "validation", "test")[index // 2]
+            image = Path(row["image"]).relative_to(folder)
+            writer.writerow(
+                [row["study_id"], row["patient_id"], image, row["view_position"], row["findings"], "cough", split]
+            )
+    return folder / "mine.csv"
+
+
+COLUMNS = (
+    '{"study_id": "accession", "patient_id": "mrn", "image": "FILE", "view": "projection", "findings": "REPORT_TEXT", '
+    '"indication": "why"}'
+)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_finetune_on_own_csv(converted, table, tmp_path, monkeypatch, lora):
+    run_example(
+        "finetune_own_csv.py", monkeypatch, "--model", converted, "--csv", table, "--columns", COLUMNS,
+        "--output_dir", tmp_path, "--num_train_epochs", 1, "--per_device_train_batch_size", 4, "--use_cpu",
+        "--learning_rate", 0.01, "--generation_max_length", 20, "--disable_tqdm", "true",
+        *(["--lora", "--lora_rank", 2] if lora else []),
+    )  # fmt: skip
+    before = PriorRGForReportGeneration.from_pretrained(converted).state_dict()
+    if lora:
+        assert (tmp_path / "adapter_model.safetensors").is_file() and not (tmp_path / "model.safetensors").exists()
+    folder = tmp_path / "merged" if lora else tmp_path
+    after = PriorRGForReportGeneration.from_pretrained(folder).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and not any("vision_model" in name for name in changed)
+    if lora:
+        assert all(name.startswith("decoder.") for name in changed)
+    PriorRGProcessor.from_pretrained(folder)
+
+
+def test_generate_report(converted, table, monkeypatch, capsys):
+    image = table.parent / "images" / "current-0.png"
+    run_example(
+        "generate_report.py", monkeypatch, "--model", converted, "--image", image, "--prior_image", image,
+        "--indication", "cough", "--max_length", 12,
+    )  # fmt: skip
+    assert len(capsys.readouterr().out.strip().splitlines()) <= 1
+
+
+@pytest.mark.parametrize("name", ["pretrain.py", "finetune.py"])
+def test_stage_scripts(table, tmp_path, monkeypatch, name):
+    tiny_tokenizer(tmp_path / "tokenizer")
+    run_example(
+        name, monkeypatch, "--data", table, "--columns", COLUMNS, "--output_dir", tmp_path / "out", "--model", "tiny",
+        "--tokenizer", tmp_path / "tokenizer", "--max_steps", 1, "--use_cpu", "--disable_tqdm", "true",
+        *(["--generation_max_length", 10] if name == "finetune.py" else []),
+    )  # fmt: skip
+    assert (tmp_path / "out" / "training_report.json").is_file() and (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_examples_are_short():
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 120, path.name
+
+
+def test_report_metrics_with_and_without_clinical_scores(converted):
+    processor = PriorRGProcessor.from_pretrained(converted)
+    predictions, references = ["the lungs are clear .", "no effusion ."], ["the lungs are clear .", "an effusion ."]
+    clinical = {"chexbert_14_micro_f1": 0.5, "radgraph_partial_f1": 0.25}
+    with_clinical = ReportMetrics(processor, clinical_scorer=lambda p, r: clinical).scores(predictions, references)
+    assert with_clinical["rcb"] == pytest.approx(with_clinical["bleu_4"] + 0.75)
+    assert with_clinical["rcb_is_fallback"] == 0.0
+    metrics = ReportMetrics(processor, clinical_scorer=lambda p, r: {})
+    without = metrics.scores(predictions, references)
+    assert (
+        without["rcb"] == pytest.approx(without["bleu_4"] + without["rouge_l"]) and without["rcb_is_fallback"] == 1.0
+    )
+
+    class Evaluation:
+        predictions = processor.encode_reports(["Clear.", "Nothing."])["labels"].numpy()
+        label_ids = processor.encode_reports(["Clear.", "Nothing."])["labels"].numpy()
+
+    Evaluation.label_ids[1] = -100  # a study that could not be read
+    assert metrics(Evaluation)["bleu_1"] == pytest.approx(1.0, abs=1e-6)
