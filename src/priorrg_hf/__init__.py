@@ -36,6 +36,13 @@ _EXPORTS = {
     "PriorRGReportTrainingArguments": "training_args_priorrg",
     "PriorRGDataCollator": "data_collator_priorrg",
     "ChestXrayAugmentation": "image_augmentation",
+    "save_with_code": "hub",
+    "push_to_hub": "hub",
+    "render_model_card": "model_card",
+    "lora_config": "peft_utils",
+    "freeze_batch_norm": "peft_utils",
+    "export_model": "export",
+    "ExportedReportGenerator": "export",
 }
 
 __all__ = ["__version__", *_EXPORTS]
