@@ -60,13 +60,16 @@ class ReportMetrics:
         return self.scores([p for p, _ in pairs], [r for _, r in pairs])
 
     def scores(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        """Text overlap, the clinical scores if there are any, and `rcb`."""
-        from .metrics import text_overlap
+        """Text overlap, change and presence F1, the clinical scores if there are any, and `rcb`."""
+        from .metrics import temporal_scores, text_overlap
         from .metrics.clinical import rcb
 
         if not references:
             return {"rcb": 0.0, "rcb_is_fallback": 1.0}
         scores = dict(text_overlap(predictions, references, metrics=self.metrics))
+        # Without a single change in predictions and references its F1 is not a number: then it is not logged.
+        facts = temporal_scores(predictions, references)
+        scores.update({name: facts[name] for name in ("change_f1", "presence_f1") if facts[name] == facts[name]})
         if self.clinical_scorer is not None:
             scores.update(self.clinical_scorer(predictions, references))
         scores.update(rcb(scores))
