@@ -56,14 +56,14 @@ def make_examples(folder: Path, count: int) -> list[dict]:
     return rows
 
 
-def seconds_per_step(trainer, rows: list[dict], batch_size: int, steps: int) -> float:
-    """Fastest of `steps` steps after one to warm up."""
+def seconds_per_step(trainer, rows: list[dict], batch_size: int, steps: int) -> tuple[float, float]:
+    """Wall and processor seconds of the fastest of `steps` steps after one to warm up."""
     trainer.create_optimizer()
     trainer.current_gradient_accumulation_steps = 1
-    times = []
+    times, processor_times = [], []
     for number in range(steps + 1):
         first = (number * batch_size) % max(1, len(rows) - batch_size + 1)
-        start = time.perf_counter()
+        start, processor_start = time.perf_counter(), time.process_time()
         inputs = trainer.data_collator(rows[first : first + batch_size])
         samples, num_items = trainer.get_batch_samples(iter([inputs]), 1, trainer.args.device)
         trainer.training_step(trainer.model, samples[0], num_items)
@@ -72,7 +72,8 @@ def seconds_per_step(trainer, rows: list[dict], batch_size: int, steps: int) -> 
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+        processor_times.append(time.process_time() - processor_start)
+    return min(times[1:]), min(processor_times[1:])
 
 
 def main() -> None:
@@ -92,8 +93,10 @@ def main() -> None:
         2: (PriorRGForReportGeneration, PriorRGReportTrainer, PriorRGReportTrainingArguments, "all"),
     }
     print(f"{options.size}, {options.images} studies, batch {options.batch_size}, {torch.get_num_threads()} threads")
-    print("| stage | source | s/step | against images | MiB per study | s to precompute an image |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| stage | source | s/step | processor s/step | faster | less processor time | MiB per study | s to precompute an image |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         rows = make_examples(folder, options.images)
@@ -108,8 +111,8 @@ def main() -> None:
                 )
                 return seconds_per_step(trainer, rows, options.batch_size, options.steps)
 
-            from_images = measure()
-            print(f"| {stage} | images | {from_images:.3f} | 1.0 | - | - |", flush=True)
+            from_images, busy = measure()
+            print(f"| {stage} | images | {from_images:.3f} | {busy:.3f} | 1.0x | 1.0x | - | - |", flush=True)
             for dtype in options.dtypes.split(","):
                 cache = str(folder / f"cache-{stage}-{dtype}")
                 start = time.perf_counter()
@@ -117,9 +120,10 @@ def main() -> None:
                     model, processor, rows, cache, layers=layers, dtype=dtype, batch_size=4, progress=False
                 )
                 seconds = (time.perf_counter() - start) / facts["computed"]
-                from_cache = measure(cache)
+                from_cache, cache_busy = measure(cache)
                 print(
-                    f"| {stage} | cache, {dtype} | {from_cache:.3f} | {from_images / from_cache:.1f}x | "
+                    f"| {stage} | cache, {dtype} | {from_cache:.3f} | {cache_busy:.3f} | "
+                    f"{from_images / from_cache:.1f}x | {busy / cache_busy:.1f}x | "
                     f"{facts['bytes'] / len(rows) / 2**20:.2f} | {seconds:.3f} |",
                     flush=True,
                 )

@@ -120,7 +120,11 @@ def make_tokenizer(args) -> None:
 
 
 class Heads(nn.Module):
-    """What the encoder is asked during pre-training; thrown away afterwards."""
+    """What the encoder is asked during pre-training; thrown away afterwards.
+
+    Each token is asked about the whole film (severities, devices), as the patch tokens of large self-supervised encoders know of
+    the whole image too; a patch token is also asked what lies in its patch.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -129,8 +133,8 @@ class Heads(nn.Module):
         self.flags = nn.Linear(width, len(POSITIONS) + 1)
 
     def forward(self, features: torch.Tensor):
-        summary = features[:, 0]
-        return self.maps(features[:, 1:]), self.values(summary), self.flags(summary)
+        # (batch, patches, maps), (batch, tokens, values), (batch, tokens, flags)
+        return self.maps(features[:, 1:]), self.values(features), self.flags(features)
 
 
 def augment(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -153,9 +157,10 @@ def losses(heads: Heads, features: torch.Tensor, maps: torch.Tensor, values: tor
     # Patches that a structure touches weigh more than the many that it does not.
     weight = 1 + 4 * (maps > 0.02).float()
     dense = (weight * (said_maps - maps).square()).mean()
-    severity = nn.functional.smooth_l1_loss(said_values[:, :sites], values[:, :sites], beta=0.1)
-    ratio = (said_values[:, sites] - 8 * (values[:, sites] - 0.5)).square().mean()
-    flags = nn.functional.binary_cross_entropy_with_logits(said_flags, values[:, sites + 1 :])
+    values = values[:, None].expand(-1, said_values.shape[1], -1)
+    severity = nn.functional.smooth_l1_loss(said_values[..., :sites], values[..., :sites], beta=0.1)
+    ratio = (said_values[..., sites] - 8 * (values[..., sites] - 0.5)).square().mean()
+    flags = nn.functional.binary_cross_entropy_with_logits(said_flags, values[..., sites + 1 :])
     return dense, severity, ratio, flags
 
 
@@ -225,6 +230,7 @@ def report(model, heads, pixels, maps, values) -> None:
     model.eval()
     features = torch.cat([model(model_inputs(part.float() / 255)).last_hidden_state for part in pixels.split(100)])
     _, said, flags = heads(features)
+    said, flags = said.mean(dim=1), flags.mean(dim=1)
     for number, site in enumerate(SITES):
         truth, guess = values[:, number], said[:, number]
         present, called = truth > 0.05, guess > 0.06

@@ -7,7 +7,7 @@ import typer
 
 def demo(
     output_dir: Path = typer.Option(Path("demo_output"), "--output-dir", "-o", help="Folder for everything."),
-    num_studies: int = typer.Option(None, help="Studies of the synthetic cohort; a tenth is the test split."),
+    num_studies: int = typer.Option(None, help="Studies of the synthetic cohort; 8 % are the test split."),
     seed: int = typer.Option(None, help="Seed of cohort, weights and batches."),
     stage_1_epochs: float = typer.Option(None, help="Epochs of the alignment."),
     stage_2_epochs: float = typer.Option(None, help="Epochs of the report generation."),

@@ -116,7 +116,7 @@ def _frontal(
         coverage["edema"] = 3.0 * haze
     if "atelectasis" in visit.values:
         bands = _atelectasis(chest, visit.values, stream_for("atelectasis")) * (aerated["right"] + aerated["left"])
-        attenuation += 0.22 * bands
+        attenuation += 0.28 * bands
         coverage["atelectasis"] = bands
     for side in SIDES:
         value = visit.values.get(f"consolidation:{side}")
@@ -181,9 +181,9 @@ def _atelectasis(chest: FrontalChest, values: dict[str, float], stream: RandomSt
             base = min(base, dome - 0.02 - 0.42 * values[f"effusion:{side}"])
         for number in range(1 + (value > 0.3) + (value > 0.58) + (value > 0.86)):
             tilt = stream.uniform(-0.06, 0.06)
-            start = (sign * 0.33, base - 0.085 * number)
-            end = (sign * (0.50 + 0.16 * value), base - 0.085 * number + tilt)
-            line = polyline(chest.u, chest.v, [start, end], 0.008 + 0.007 * value, 1.3 * chest.edge + 0.006)
+            start = (sign * 0.28, base - 0.085 * number)
+            end = (sign * (0.52 + 0.16 * value), base - 0.085 * number + tilt)
+            line = polyline(chest.u, chest.v, [start, end], 0.015 + 0.009 * value, 1.3 * chest.edge + 0.006)
             total = np.maximum(total, line)
     return total
 
@@ -224,7 +224,7 @@ def _devices(chest: FrontalChest, devices: dict[str, str], attenuation: Array, c
     if "endotracheal_tube" in devices:
         tip = {"appropriate": -0.45, "low": -0.27, "high": -0.66}[devices["endotracheal_tube"]]
         points = [(0.0, -1.0), (0.005, tip)] if tip < -0.3 else [(0.0, -1.0), (0.0, -0.34), (-0.06, -0.22)]
-        draw("endotracheal_tube", polyline(u, v, points, 1.6 * thin, edge), 0.26)
+        draw("endotracheal_tube", polyline(u, v, points, 2.4 * thin, edge), 0.34)
     if "central_line" in devices:
         path = [(-0.62, -0.70), (-0.30, -0.62), (-0.13, -0.50)]
         position = devices["central_line"]
@@ -232,7 +232,7 @@ def _devices(chest: FrontalChest, devices: dict[str, str], attenuation: Array, c
             path += [(-0.105, -0.14)]
         elif position == "right_atrium":
             path += [(-0.105, -0.14), (-0.14, 0.20)]
-        draw("central_line", polyline(u, v, path, 1.1 * thin, edge), 0.26)
+        draw("central_line", polyline(u, v, path, 1.5 * thin, edge), 0.32)
     if "pacemaker" in devices:
         box = small_ellipse(u, v, (0.60, -0.52), (0.125, 0.10), edge)
         draw("pacemaker", box, 0.42)
