@@ -42,6 +42,7 @@ REPORTED = (
 PLOTTED = ("bleu_2", "presence_f1", "change_f1", "unsupported_comparisons")
 ALL_INPUTS = "all inputs"
 NOISE_LEVELS = (0.1, 0.25, 0.5)
+ENOUGH_STUDIES = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,17 +258,18 @@ def _other_view(data: EvaluationData, steps: int, seed: int) -> Question:
 
 
 def _growing_gap(data: EvaluationData, steps: int, seed: int) -> Question:
+    # As far back as enough studies reach; one step further back at the least.
     for depth in (4, 3, 2):
         found = priors_further_back(data.examples, data.studies, depth)
-        if found:
+        if len(found) >= ENOUGH_STUDIES:
             break
-    else:
+    if not found:
         raise ValueError("no study has two earlier studies of its view with known times")
     settings = []
     for back in range(depth):
         given = {name: options[back][0] for name, options in found.items()}
         days = sorted(options[back][1] for options in found.values())
-        settings.append(Setting(f"{back + 1} back (median {days[len(days) // 2]:g} days)", _given_priors(given)))
+        settings.append(Setting(f"{back + 1} back (median {days[len(days) // 2]:.0f} days)", _given_priors(given)))
     settings.append(Setting("prior none", without_prior))
     return Question("prior-gap", "Priors at growing time gaps", tuple(settings), frozenset(found))
 
