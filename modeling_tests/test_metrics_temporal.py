@@ -95,6 +95,23 @@ def test_has_comparison(text, compares):
     assert has_comparison(text) is compares
 
 
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("Bilateral consolidations, more prominent in the left lung.", {}),
+        ("Opacity more prominent on the left than on the prior film.", {"consolidation:left": "worse"}),
+        ("Progressive right consolidation. Left lung remains clear.", {"consolidation:right": "worse"}),
+        (
+            "Left effusion is larger. The right is smaller.",
+            {"pleural_effusion:left": "worse", "pleural_effusion:right": "improved"},
+        ),
+        ("Lung volumes have increased.", {"lung_volumes": "improved"}),
+    ],
+)
+def test_changes_that_were_once_read_wrongly(text, changes):
+    assert temporal.changes_of(text) == changes
+
+
 def test_reading_never_fails():
     import random
 

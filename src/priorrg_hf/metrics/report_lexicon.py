@@ -130,7 +130,7 @@ _CUES: dict[str, tuple[str, ...]] = {
     "unchanged": (
         r"unchanged", r"unaltered", r"stable", r"static", r"constant", r"stability", r"persist(?:s|ent|ently|ing|ed|ence)?",
         r"similar", r"as before", r"the same", r"again (?:seen|noted|demonstrated|identified|visualized|present|shows?|evident)",
-        r"re-?demonstrat(?:ed|ion)", r"remains?", r"still", r"continues? to", r"samechg",
+        r"re-?demonstrat(?:ed|ion)", r"remains?(?! (?:clear|normal|unremarkable|well|within))", r"still", r"continues? to", r"samechg",
     ),
     "worse": (
         r"worse(?:n(?:ed|ing|s)?)?", r"progress(?:ed|ion|ive(?:ly)?|ing)", r"deteriorat(?:ed|ion|ing)", r"re-?accumulat(?:ion|ed|ing)",
@@ -178,6 +178,7 @@ REWRITES: tuple[tuple[re.Pattern, str], ...] = tuple(
         # Comparing one side with the other is not comparing with the past.
         (r",?\s*\b(?:the )?(?:left|right)(?: side)?(?:(?: is| being)? (?:slightly |somewhat |much )?)(?:greater|larger|more|worse|bigger|smaller|less)(?: \w+)? than(?: on)?(?: the)? (?:left|right)\b", " bilaterally"),
         (r"\b(?:greater|larger|more|worse|smaller|less)(?: \w+)? (?:on|at) the (?:left|right)(?: base)?(?: side)? than(?: on)?(?: the)? (?:left|right)\b", " "),
+        (r"\b(?:more|most|less) \w+ (?:in|on|at|within|over) the (?:left|right|upper|lower|mid|middle|bases?|periphery|perihilar|central)\b(?![^.;]*\b(?:than|since|compar|prior|previous|interval|before))", " "),
         # Descriptions that sound like comparisons.
         (r"\bincreased (?=(?:interstitial markings?|lung markings?|bronchovascular|ap diameter|a-p diameter|lucency|translucency|attenuation|density|densities|retrosternal))", " "),
         # Denied change.

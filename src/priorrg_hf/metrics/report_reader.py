@@ -127,6 +127,7 @@ def _level(text: str) -> str | None:
     return SEVERITIES[max(levels)] if levels else None
 
 
+_ELLIPSIS = re.compile(r"\s*(?:the )?(?:left|right)(?: side| one)? (?:is|has|appears|remains|also)\b")
 _INTERPRETS = re.compile(
     r"\b(?:represent(?:s|ing)?|reflect(?:s|ing)?|suggest(?:s|ing|ive)?|(?:compatible|consistent) with|(?:due|secondary|related) to|concerning for"
     r"|in keeping with|likely(?: from)?|probabl[ey]|presumed|because of|caused by)\b"
@@ -145,8 +146,8 @@ def _own_phrase(phrase: str) -> str:
 class _Clause:
     """A stretch between strong boundaries: its mentions, its cues, and who belongs to whom."""
 
-    def __init__(self, text: str, offset: int, sentence: str):
-        self.text, self.offset, self.sentence = text, offset, sentence
+    def __init__(self, text: str):
+        self.text = text
         self.mentions = [
             _Mention(match.lastgroup, match.start(), match.end(), match.group())
             for match in lexicon.FINDING.finditer(text)
@@ -251,14 +252,14 @@ class _Clause:
 
     # ---- cues ----
 
-    def attach(self, earlier: "list[_Mention]", heading: str) -> list[_Mention]:
+    def attach(self, earlier: "list[_Mention]", sentence_before: "list[_Mention]") -> list[_Mention]:
         """Gives each cue to mentions; returns mentions made for cues that belong to earlier mentions or to the chest as a whole."""
         extra: list[_Mention] = []
         for position, cue in enumerate(self.cues):
             targets = self._before_finding(cue) or self._after_finding(cue)
             side = self._side_of_cue(cue, position)
             if not targets:
-                extra += self._without_finding(cue, side, earlier, heading)
+                extra += self._without_finding(cue, side, earlier, sentence_before)
                 continue
             if self._is_negated(cue):
                 continue
@@ -387,10 +388,14 @@ class _Clause:
             mention.changes[None] = change
         mention.has_cue = True
 
-    def _without_finding(self, cue: _Cue, side: str | None, earlier: list[_Mention], heading: str) -> list[_Mention]:
+    def _without_finding(
+        self, cue: _Cue, side: str | None, earlier: list[_Mention], sentence_before: list[_Mention]
+    ) -> list[_Mention]:
         own_start = max([m.end for m in self.mentions if m.end <= cue.start], default=0)
         clause_sides = _sides(self.text[own_start : cue.start])
         refers = lexicon.PRONOUN.match(self.text.strip())
+        if not earlier and (refers or _ELLIPSIS.match(self.text)):
+            earlier = sentence_before  # "It has not increased.", "The right is smaller."
         if earlier and (refers or clause_sides or side):
             sides = (side,) if side else clause_sides
             made = []
@@ -476,8 +481,8 @@ def read_report(text: str) -> tuple[Statement, ...]:
         earlier: list[_Mention] = []
         mentioned: list[_Mention] = []
         for offset, clause_text in _clauses(sentence):
-            clause = _Clause(clause_text, offset, sentence)
-            extra = clause.attach(earlier or previous_sentence, sentence)
+            clause = _Clause(clause_text)
+            extra = clause.attach(earlier, previous_sentence)
             found = clause.mentions + extra
             statements += _statements(found, start + offset)
             if clause.mentions:
