@@ -164,8 +164,9 @@ def main() -> None:
     print(
         f"{options.size}, batch {options.batch_size}, {options.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
+    busy = "processor s/step" if options.device == "cpu" else "device s/step"
     print(
-        "| stage | variant | s/step | studies/s | peak memory GiB | GFLOP/step | GFLOP/s | of matmul peak | matmul peak GFLOP/s |"
+        f"| stage | variant | s/step | {busy} | studies/s | peak memory GiB | GFLOP/step | matmul peak GFLOP/s | of peak |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for stage in options.stages.split(","):
