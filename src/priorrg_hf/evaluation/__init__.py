@@ -13,6 +13,19 @@ _EXPORTS = {
     "read_reports": "report_file",
     "ReportRow": "report_file",
     "model_fingerprint": "fingerprints",
+    "load_for_generation": "loading",
+    "Evaluation": "card",
+    "evaluate_reports": "card",
+    "evaluate_model": "evaluate",
+    "evaluate_file": "evaluate",
+    "load_evaluation_data": "evaluate",
+    "score_reports": "scoring",
+    "compare_systems": "scoring",
+    "error_analysis": "errors",
+    "run_sweep": "sweep",
+    "run_ablation": "ablation",
+    "read_plan": "ablation",
+    "run_retrieval": "retrieval",
 }
 
 __all__ = list(_EXPORTS)
