@@ -13,7 +13,7 @@ from priorrg_hf.demo import CONDITIONS, DemoSettings, check_targets, hide_inputs
 from priorrg_hf.demo_page import scores_as_markdown, write_page
 
 
-SETTINGS = DemoSettings(num_studies=24, stage_1_epochs=1, stage_2_epochs=1, batch_size=8, num_beams=1)
+SETTINGS = DemoSettings(num_studies=24, stage_1_epochs=1, stage_2_epochs=1, batch_size=8, max_length=12)
 
 
 @pytest.fixture(scope="module")

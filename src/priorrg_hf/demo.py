@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 IMAGE_SIZE = 112
-# As a JSON file, it can be given to `priorrg pretrain --model`.
+# New weights start as wide as at full size in proportion to the width: 0.02 * sqrt(768) = 0.05 * sqrt(128).
+_INITIALIZER_RANGE = 0.05
 MODEL_SHAPE: dict[str, Any] = {
     "text_config": {
         "hidden_size": 128,
@@ -32,8 +33,10 @@ MODEL_SHAPE: dict[str, Any] = {
         "intermediate_size": 256,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
+        "initializer_range": _INITIALIZER_RANGE,
     },
-    "decoder_config": {"n_embd": 128, "n_layer": 2, "n_head": 4, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    "decoder_config": {"n_embd": 128, "n_layer": 2, "n_head": 4, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "initializer_range": _INITIALIZER_RANGE},
+    "initializer_range": _INITIALIZER_RANGE,
     "hidden_size": 128,
     "num_latents": 8,
     "perceiver_num_blocks": 2,
@@ -67,7 +70,7 @@ class DemoSettings:
         stage_1_learning_rate, stage_2_learning_rate (`float`): highest rates; they rise and fall over the run. In stage 2 everything
             but the decoder learns at `encoder_learning_rate`.
         batch_size (`int`): studies an update.
-        num_beams (`int`): beams of the written reports.
+        num_beams, max_length (`int`): beams and most tokens of the written reports.
     """
 
     num_studies: int = 4500
@@ -79,6 +82,7 @@ class DemoSettings:
     encoder_learning_rate: float = 1e-3
     batch_size: int = 32
     num_beams: int = 1
+    max_length: int = 100
 
 
 def demo_cohort(settings: DemoSettings, cache_dir: str | os.PathLike, num_proc: int | None = None) -> "DatasetDict":
@@ -236,6 +240,7 @@ def write_demo_reports(
             batch_size=32,
             progress=progress,
             num_beams=settings.num_beams,
+            max_length=settings.max_length,
         )
         rows[condition] = read_reports(path)
     return rows
