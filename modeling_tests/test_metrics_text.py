@@ -1,5 +1,6 @@
 """Text overlap: equality with pycocoevalcap, robustness, corpus and per-report values, resampling."""
 
+import gzip
 import json
 import random
 import subprocess
@@ -172,6 +173,21 @@ def test_meteor_equals_the_program_and_survives_hostile_text():
     assert np.isfinite(statistics.per_report["meteor"]).all()
 
 
+def test_only_paraphrases_that_cannot_match_are_left_out(monkeypatch, tmp_path):
+    entries = [
+        ("left lung", "Lung, left"),
+        ("left lung", "heart"),
+        ("can not", "can 't"),
+        ("größe", "lung"),
+        ("no", "heart"),
+    ]
+    table = tmp_path / "table.gz"
+    table.write_bytes(gzip.compress("".join(f"0.1\n{a.lower()}\n{b.lower()}\n" for a, b in entries).encode()))
+    monkeypatch.setattr(meteor_java, "_READ_BYTES", 7)  # entries are cut between reads
+    kept = meteor_java._paraphrases_of(table, ["SCORE ||| The LEFT lung. ||| Can't, can not Größe"]).decode()
+    assert kept.splitlines()[1::3] == ["left lung", "can not", "größe"]
+
+
 @needs_java
 def test_meteor_never_hangs():
     with pytest.raises(RuntimeError, match="did not answer within"):
@@ -182,6 +198,8 @@ def test_meteor_never_hangs():
 def test_a_failing_program_is_reported(monkeypatch, tmp_path):
     broken = tmp_path / "meteor-1.5.jar"
     broken.write_bytes(b"no jar")
+    (tmp_path / "data").mkdir()
+    (tmp_path / meteor_java.PARAPHRASES).write_bytes(gzip.compress(b""))
     monkeypatch.setattr(meteor_java, "find_jar", lambda: broken)
     with pytest.raises(RuntimeError, match="METEOR program failed"):
         meteor_java.meteor_match_statistics(["a b"], ["a b"])
