@@ -205,6 +205,20 @@ def test_retrieval_of_a_stage_1_model(processor, data, tmp_path, monkeypatch):
         model, processor, examples, tmp_path, classes=classes, batch_size=5, progress=False
     )
     assert again.result["conditions"] == result.result["conditions"]
+    # Unless an image is another one.
+    images = list(examples["image"])
+    with pytest.raises(pytest.fail.Exception, match="embedded again"):
+        retrieval.retrieval_of_examples(
+            model,
+            processor,
+            examples.remove_columns("image").add_column(
+                "image", images[1:] + images[:1], feature=examples.features["image"]
+            ),
+            tmp_path,
+            classes=classes,
+            batch_size=5,
+            progress=False,
+        )
 
 
 def test_embeddings_do_not_depend_on_the_batch(processor, data):

@@ -83,6 +83,7 @@ def test_prepare_text_is_the_published_rule():
     assert prepare_text("No change .") == "No change ."  # already prepared text stays
     assert prepare_text(" a ") == " a "  # spaces are folded, not trimmed
     assert prepare_text("one.\n two\t.\r\n") == "one . two ."  # text with line breaks becomes one line
+    assert prepare_text("a\tb\u00a0c.") == "a\tb\u00a0c ."  # other whitespace is not the rule's business
     assert prepare_text("") == ""
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 
 import pytest
 import torch
@@ -349,6 +350,33 @@ def test_disk_full_while_saving_keeps_the_last_checkpoint(parts, tmp_path, monke
     )
     again.train(resume_from_checkpoint=True)
     assert last_complete_checkpoint(tmp_path).endswith("checkpoint-3")
+
+
+def test_a_disk_that_stays_full_hides_neither_the_error_nor_the_checkpoint(parts, tmp_path, monkeypatch):
+    processor, config = parts
+    trainer = contrastive_trainer(
+        tmp_path, stage_1_model(config), processor, example_rows(8), save_strategy="steps", save_steps=1, max_steps=3
+    )
+    save, replace = torch.save, os.replace
+
+    def full_disk(value, path, *args, **kwargs):
+        if "scheduler" in str(path) and trainer.state.global_step == 2:
+            monkeypatch.setattr(os, "replace", no_space)
+            monkeypatch.setattr(trainer.model, "save_pretrained", no_space)
+            no_space()
+        return save(value, path, *args, **kwargs)
+
+    def no_space(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(CheckpointError, match="no space left to write checkpoint-2"):
+        trainer.train()  # the training report cannot be written either
+    with pytest.raises(CheckpointError, match="no space left to write the model.*checkpoint-1"):
+        trainer.save_model()
+    assert os.replace is not replace
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".training_report", "tmp"))]
+    assert last_complete_checkpoint(tmp_path).endswith("checkpoint-1")
 
 
 def test_mismatched_tokenizer_is_refused(parts, tmp_path):

@@ -148,6 +148,22 @@ class WholeCheckpointsMixin:
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(final))
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As `Trainer.save_model`; a full disk is a [`CheckpointError`] that names what is still there."""
+        try:
+            super().save_model(output_dir, _internal_call)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            # Inside a checkpoint, `_save_checkpoint` clears up and explains.
+            if _internal_call or self._staging is not None or not disk_is_full(error):
+                raise
+            folder = output_dir or self.args.output_dir
+            last = last_complete_checkpoint(self.args.output_dir)
+            raise CheckpointError(
+                f"no space left to write the model into {folder} ({error}); what lies there is incomplete. "
+                + (f"The last complete checkpoint is {last}. " if last else "There is no checkpoint. ")
+                + "Free some space, then resume with resume_from_checkpoint=True."
+            ) from error
+
     def _loads_exactly(self) -> bool:
         # FSDP and DeepSpeed shard the weights and PEFT stores adapters only: their own loaders know how.
         return isinstance(self.model, PreTrainedModel) and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)

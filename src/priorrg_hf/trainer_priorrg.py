@@ -267,7 +267,10 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         except BaseException as error:
             if self.state.max_steps:
-                report.write("stopped", f"{type(error).__name__}: {error}")
+                try:
+                    report.write("stopped", f"{type(error).__name__}: {error}")
+                except OSError as failure:  # a full disk, say: what stopped the run is the error to show
+                    logger.warning(f"training_report.json could not be written ({failure})")
             raise
         report.write("finished")
         return output

@@ -145,7 +145,8 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
         columns (mapping from field to column, *optional*): for columns with other names than the usual ones.
 
     Returns:
-        `list[ReportRow]` in the order of the file. A missing prediction is the empty report; a missing reference is `None`.
+        `list[ReportRow]` in the order of the file. A missing prediction is the empty report; a missing reference (in CSV and TSV an
+        empty cell) is `None`. Rows are named by `example_id`, else by `study_id`, else by their place in the file.
 
     Raises:
         `FileNotFoundError`, `ValueError`: naming the line and the column.
@@ -154,6 +155,7 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of reports at {path}")
     rows, found, seen = [], None, {}
+    is_table = path.suffix.lower() in (".csv", ".tsv")
     for number, raw in _raw_rows(path):
         where = f"{path}, line {number}"
         if not isinstance(raw, Mapping):
@@ -176,10 +178,13 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
             )
         }
         texts["prediction"] = texts["prediction"] or ""
-        texts["example_id"] = texts["example_id"] or str(len(rows))
+        if is_table:  # a CSV file has no other way to leave a cell out
+            texts["reference"] = texts["reference"] or None
+        texts["example_id"] = texts["example_id"] or texts["study_id"] or str(len(rows))
         if texts["example_id"] in seen:
             raise ValueError(
-                f"{where}: example {texts['example_id']!r} stands already in line {seen[texts['example_id']]}"
+                f"{where}: example {texts['example_id']!r} stands already in line {seen[texts['example_id']]}. Where a study has "
+                "several rows, give each an example_id of its own."
             )
         seen[texts["example_id"]] = number
         days = values.get("days_before")

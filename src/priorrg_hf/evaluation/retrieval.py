@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..feature_cache import ImageKeys, preprocessing_fingerprint
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
 from .evaluate import load_evaluation_data
 from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint, write_bytes_whole, write_whole
@@ -91,6 +92,16 @@ def embed_reports(
     return np.concatenate(embeddings)
 
 
+def _image_key(keys: ImageKeys, source: Any) -> str:
+    """What tells an image from another; a view's name tells itself, and so does a file that cannot be read (it will be skipped)."""
+    if isinstance(source, str):
+        return source
+    try:
+        return keys.key(source)
+    except (OSError, ValueError):
+        return str(source.get("path") if isinstance(source, Mapping) else source)
+
+
 def _stored(path: Path, key: str, compute) -> dict[str, np.ndarray]:
     """Arrays from a safetensors file, if it was made for `key`; computed and stored otherwise."""
     from safetensors import safe_open
@@ -168,6 +179,14 @@ def retrieval_of_examples(
         "backend": backend,
         "skipped": {},
     }
+    keys = ImageKeys()
+    base["preprocessing"] = preprocessing_fingerprint(processor)
+    base["images"] = text_fingerprint(
+        None if source is None else _image_key(keys, source)
+        for name in ("image", "prior_image", "view_position", "prior_view_position")
+        if name in examples.column_names
+        for source in examples[name]
+    )
     for condition in conditions:
         changed = ChangedExamples(examples, CONDITIONS[condition])
 

@@ -228,7 +228,18 @@ def compare_systems(
     mine = {row.example_id: row for row in first if row.reference is not None}
     common = [name for name in mine if name in other]
     if not common:
-        raise ValueError("the two systems have no study in common: example ids do not match")
+        raise ValueError(
+            "the two systems have no study in common: example ids do not match "
+            f"({', '.join(map(repr, list(mine)[:1] + list(other)[:1])) or 'no row has a reference'})"
+        )
+    swapped = [
+        name for name in common if None not in (a := {mine[name].study_id, other[name].study_id}) and len(a) > 1
+    ]
+    if swapped:
+        raise ValueError(
+            f"{len(swapped)} rows are of different studies in the two files, e.g. {swapped[0]!r} is study "
+            f"{mine[swapped[0]].study_id!r} and {other[swapped[0]].study_id!r}: give both files the same example ids"
+        )
     unlike = [
         name
         for name in common

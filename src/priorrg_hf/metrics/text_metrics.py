@@ -30,10 +30,10 @@ TEXT_METRICS = ("bleu", "rouge_l", "cider", "meteor")
 def prepare_text(text: str) -> str:
     """A space before every full stop, then runs of spaces folded into one. No lower-casing, no other tokenisation.
 
-    Text with line breaks or tabs is made one line first, its whitespace folded and trimmed: the published files have none, and ROUGE-L,
-    which cuts at spaces alone, would otherwise depend on the layout.
+    Only text with line breaks goes beyond that rule: it is made one line first, its whitespace folded and trimmed, because METEOR's
+    program reads a report a line, and ROUGE-L, which cuts at spaces alone, would otherwise depend on the layout.
     """
-    if re.search(r"[^\S ]", text):
+    if re.search(r"[\r\n]", text):
         text = " ".join(text.split())
     return re.sub(" +", " ", text.replace(".", " ."))
 
