@@ -50,6 +50,21 @@ def test_pretrain_makes_a_folder_that_loads(stage_1):
     assert report["arguments"]["per_device_train_batch_size"] == 4
 
 
+def test_torchrun_starts_two_processes_that_train_one_model(table, tmp_path):
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *("-m", "priorrg_hf", "pretrain", "-d", table, "-o", tmp_path, "-m", "tiny"),
+        *("--tokenizer", table / "tokenizer", *QUICK, "--ddp_backend", "gloo", "--max_steps", "2"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((tmp_path / "training_report.json").read_text())
+    assert report["status"] == "finished" and report["steps"] == 2
+    assert report["processes"] == 2
+    assert PriorRGForContrastivePretraining.from_pretrained(tmp_path).logit_scale.isfinite()
+
+
 def test_finetune_from_stage_1_and_resume(table, stage_1, tmp_path):
     options = ["finetune", "-d", table, "-o", tmp_path, "-m", stage_1, *QUICK, "--generation_max_length", "20"]
     result = run(*options)

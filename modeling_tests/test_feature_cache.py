@@ -54,7 +54,23 @@ def test_training_from_the_cache_equals_training_from_images(setting, dtype, tol
         loss, gradients = loss_and_gradients(make_trainer, make_model, setting, cache)
         assert abs(loss - expected_loss) <= tolerance * abs(expected_loss)
         if dtype == "float32":
-            assert largest_difference(expected, gradients) < 1e-4
+            assert largest_difference(expected, gradients) < 1e-5
+
+
+def test_the_trainer_fills_the_cache_when_asked(setting):
+    processor, config, rows, tmp_path = setting
+    cache = tmp_path / "filled"
+    with pytest.raises(FeatureCacheError):
+        contrastive_trainer(tmp_path / "run", stage_1_model(config), processor, rows, feature_cache=str(cache))
+    settings = {"feature_cache": str(cache), "fill_feature_cache": True}
+    contrastive_trainer(tmp_path / "run", stage_1_model(config), processor, rows[:4], rows[4:], **settings)
+    keys = len(FeatureCache.open(cache, stage_1_model(config), processor))
+    assert keys == precompute_features(stage_1_model(config), processor, rows, cache, progress=False)["images"]
+    # The second stage adds the layers it needs.
+    trainer = report_trainer(tmp_path / "run", stage_2_model(config), processor, rows, **settings)
+    assert "vision_hidden_states" in trainer.data_collator(rows[:2])
+    with pytest.raises(ValueError, match="fill_feature_cache needs feature_cache"):
+        contrastive_trainer(tmp_path / "run", stage_1_model(config), processor, rows, fill_feature_cache=True)
 
 
 def test_another_encoder_or_preprocessing_is_refused(setting):

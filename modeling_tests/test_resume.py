@@ -38,6 +38,7 @@ def result(folder: Path) -> dict:
     ("stage", "arguments"),
     [
         (1, {"freeze_vision": False, "train_sampling_strategy": "group_by_length"}),
+        (1, {"freeze_vision": True}),
         (
             2,
             {

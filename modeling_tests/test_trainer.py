@@ -301,15 +301,19 @@ def test_report_plot_tensorboard_and_logged_values(parts, tmp_path):
 
 # ---- bad situations ----
 
+NAN_CASES = [(1, True, False), (1, False, False), (1, False, True), (2, True, False), (2, False, False)]
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_nan_loss_stops_with_the_offending_study(parts, tmp_path, stage, monkeypatch):
+
+@pytest.mark.parametrize(("stage", "freeze_batch_norm", "gradient_cache"), NAN_CASES)
+def test_nan_loss_stops_with_the_offending_study(parts, tmp_path, stage, freeze_batch_norm, gradient_cache):
     processor, config = parts
     rows = example_rows(4)
     make_trainer, make_model = {1: (contrastive_trainer, stage_1_model), 2: (report_trainer, stage_2_model)}[stage]
-    trainer = make_trainer(tmp_path, make_model(config), processor, rows, max_steps=1, gradient_accumulation_steps=1)
-    trainer.model.eval()
-    trainer.args.freeze_batch_norm = True  # so that one study's NaN stays in its row
+    extra = {"gradient_cache": True} if gradient_cache else {}
+    trainer = make_trainer(
+        tmp_path, make_model(config), processor, rows, max_steps=1, gradient_accumulation_steps=1,
+        freeze_batch_norm=freeze_batch_norm, **extra,
+    )  # fmt: skip
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     collate = trainer.data_collator.__call__
 
@@ -321,7 +325,9 @@ def test_nan_loss_stops_with_the_offending_study(parts, tmp_path, stage, monkeyp
     trainer.data_collator = poisoned
     with pytest.raises(NonFiniteLossError, match=r"offending studies: example-2\."):
         trainer.train()
-    assert all(torch.equal(before[name], tensor) for name, tensor in trainer.model.state_dict().items())
+    # One study's NaN reaches the running statistics where they are taken; no weight changes in any case.
+    changed = {n for n, tensor in trainer.model.state_dict().items() if not torch.equal(before[n], tensor)}
+    assert not changed or (not freeze_batch_norm and all("running_" in n or "num_batches" in n for n in changed))
     report = json.loads((tmp_path / "training_report.json").read_text())
     assert report["status"] == "stopped" and "example-2" in report["error"]
 

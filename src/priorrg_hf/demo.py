@@ -73,14 +73,14 @@ class DemoSettings:
         num_beams, max_length (`int`): beams and most tokens of the written reports.
     """
 
-    num_studies: int = 4500
+    num_studies: int = 6000
     seed: int = 0
-    stage_1_epochs: float = 2
-    stage_2_epochs: float = 10
+    stage_1_epochs: float = 1
+    stage_2_epochs: float = 5
     stage_1_learning_rate: float = 1e-3
     stage_2_learning_rate: float = 2e-3
-    encoder_learning_rate: float = 1e-3
-    batch_size: int = 32
+    encoder_learning_rate: float = 2e-3
+    batch_size: int = 16
     num_beams: int = 1
     max_length: int = 100
 

@@ -111,8 +111,16 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         self.feature_cache = None
         if data_collator is None:
             if args.feature_cache is not None:
-                from .feature_cache import FeatureCache
+                from .feature_cache import FeatureCache, precompute_features
 
+                if args.fill_feature_cache:
+                    with args.main_process_first(desc="filling the feature cache"):
+                        for rows in _datasets(train_dataset, eval_dataset) if args.should_save else ():
+                            precompute_features(
+                                base_model(model), processing_class, rows, args.feature_cache,
+                                layers="all" if self.report_task == "generation" else "last",
+                                batch_size=args.per_device_eval_batch_size, progress=not args.disable_tqdm,
+                            )  # fmt: skip
                 self.feature_cache = FeatureCache.open(args.feature_cache, base_model(model), processing_class)
             data_collator = PriorRGDataCollator(
                 processing_class,
@@ -281,19 +289,40 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
                 if isinstance(module, nn.modules.batchnorm._NormBase):
                     module.eval()
 
-    def _check_loss(self, loss: torch.Tensor, row_is_finite) -> None:
-        """Stops the run when the loss is not finite; `row_is_finite()` tells which rows of the batch are not to blame."""
+    def _check_loss(self, loss: torch.Tensor, row_is_finite, batches: list[dict[str, Any]]) -> None:
+        """Stops the run when the loss is not finite; `row_is_finite()` tells which rows of the batches came out finite."""
         loss = loss.detach()
         if torch.isfinite(loss):
             return
         ids = self._batch_metadata.get("example_ids", [])
-        finite = row_is_finite()
-        culprits = [name for name, good in zip(ids, finite.tolist(), strict=False) if not good] or ids
+        finite = row_is_finite().tolist()
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.sync_batch_norm
+        if len(finite) > 1 and not any(finite) and not sharded:
+            # BatchNorm hands one study's NaN to the whole batch, so each study is asked alone.
+            finite = [good for batch in batches for good in self._finite_alone(batch)]
+        culprits = [name for name, good in zip(ids, finite, strict=False) if not good]
+        if not culprits and world_size() > 1:
+            named = "none of this process, see the messages of the others"
+        else:
+            named = ", ".join(culprits or ids) or "unknown"
         raise NonFiniteLossError(
-            f"the loss is {float(loss)} at step {self.state.global_step + 1}; offending studies: {', '.join(culprits) or 'unknown'}. "
-            "No weights were changed by this batch. Look at these studies, or lower the learning rate or set max_grad_norm; "
-            "then resume from the last checkpoint."
+            f"the loss is {float(loss)} at step {self.state.global_step + 1}; offending studies: {named}. "
+            "No weights were changed by this batch (running statistics of BatchNorm may have been). Look at these studies, or lower "
+            "the learning rate or set max_grad_norm; then resume from the last checkpoint."
         )
+
+    def _finite_alone(self, batch: dict[str, Any]) -> list[bool]:
+        """For each study of a batch, whether the model's output is finite when it is the only one."""
+        model, rows = base_model(self.model), len(batch["prior_mask"])
+        finite = []
+        with torch.no_grad(), without_batch_norm_updates(model), self.compute_loss_context_manager():
+            for row in range(rows):
+                alone = {
+                    name: value[row : row + 1] if torch.is_tensor(value) and len(value) == rows else value
+                    for name, value in batch.items()
+                }
+                finite.append(self._is_finite(model, alone))
+        return finite
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -355,8 +384,12 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
             self.batch_shares.add(inputs["prior_mask"], self._batch_metadata.get("has_context", []))
         outputs, image_embeds, text_embeds = self._embed(model, inputs)
         loss = pooled_contrastive_loss(image_embeds, text_embeds, self._logit_scale(), inputs["study_ids"])
-        self._check_loss(loss, lambda: _finite_rows(image_embeds, text_embeds))
+        self._check_loss(loss, lambda: _finite_rows(image_embeds, text_embeds), [inputs])
         return (loss, outputs) if return_outputs else loss
+
+    def _is_finite(self, model: nn.Module, inputs: dict[str, Any]) -> bool:
+        _, image_embeds, text_embeds = self._embed(model, inputs)
+        return bool(_finite_rows(image_embeds, text_embeds).all())
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Loss, and for `compute_metrics` the pair (image embeddings, text embeddings) with the study ids as labels."""
@@ -410,7 +443,11 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
             torch.cat(image_embeds), torch.cat(text_embeds), self._logit_scale(), torch.cat(study_ids)
         )
         self._batch_metadata = {"example_ids": example_ids}
-        self._check_loss(loss, lambda: _finite_rows(torch.cat(image_embeds), torch.cat(text_embeds)))
+        self._check_loss(
+            loss,
+            lambda: _finite_rows(torch.cat(image_embeds), torch.cat(text_embeds)),
+            [self._prepare_inputs(dict(batch)) for batch in self._accumulated_batches] if not loss.isfinite() else [],
+        )
         # DistributedDataParallel averages over processes; each embedding lives in one of them.
         share = float(world_size())
         self._cached_gradients = [
@@ -425,6 +462,12 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
         scale = scale.full_tensor() if hasattr(scale, "full_tensor") else scale
         logit_scale = float(scale.detach()) if scale.numel() == 1 else float("nan")
         return {"logit_scale": logit_scale, "temperature": float(torch.tensor(-logit_scale).exp())}
+
+
+def _datasets(train_dataset, eval_dataset) -> list:
+    """The datasets that are there; an evaluation dataset may be a dictionary of several."""
+    evaluations = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
+    return [dataset for dataset in (train_dataset, *evaluations) if dataset is not None]
 
 
 def _finite_rows(*embeddings: torch.Tensor) -> torch.Tensor:
@@ -476,8 +519,12 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
             self.batch_shares.add(inputs["prior_mask"], self._batch_metadata.get("has_context", []))
         labels = inputs["labels"]
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        self._check_loss(loss.detach(), lambda: _finite_reports(outputs["logits"], labels))
+        self._check_loss(loss, lambda: _finite_reports(outputs["logits"], labels), [inputs])
         return (loss, outputs) if return_outputs else loss
+
+    def _is_finite(self, model: nn.Module, inputs: dict[str, Any]) -> bool:
+        inputs = {name: value for name, value in inputs.items() if name != "num_items_in_batch"}
+        return bool(model(**inputs).loss.isfinite())
 
     def _get_num_items_in_batch(self, batch_samples, device):
         # Zero report tokens (every study of the update unreadable) would make the loss 0/0.

@@ -81,6 +81,13 @@ class PriorRGRecipeArguments:
             "other weights or another preprocessing are refused."
         },
     )
+    fill_feature_cache: bool = field(
+        default=False,
+        metadata={
+            "help": "First compute the features that the feature_cache does not hold yet, as `priorrg precompute` does with its "
+            "defaults; the folder is made if it does not exist."
+        },
+    )
     bad_study: str = field(
         default="skip",
         metadata={
@@ -101,6 +108,8 @@ class PriorRGRecipeArguments:
             raise ValueError(
                 "feature_cache holds the output of a fixed vision encoder, but freeze_vision=False trains it. Drop one of the two."
             )
+        if self.fill_feature_cache and self.feature_cache is None:
+            raise ValueError("fill_feature_cache needs feature_cache, the folder to fill")
         if self.feature_cache is not None and self.augmentation:
             raise ValueError(
                 "augmentation changes the images, but feature_cache holds the features of the unchanged ones. Drop one of the two."
