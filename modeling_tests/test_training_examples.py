@@ -1,6 +1,7 @@
 """The worked examples as scripts: fine-tuning on an own CSV, with all weights and with adapters, and one report."""
 
 import csv
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from hub_helpers import tiny_tokenizer
+from shared_files import SHARED, needs
 from training_helpers import example_rows, processor_and_config, stage_2_model
 
 from priorrg_hf import PriorRGForReportGeneration, PriorRGProcessor
+from priorrg_hf.conversion import convert_checkpoint
 from priorrg_hf.report_metrics import ReportMetrics
 
 
@@ -72,6 +75,42 @@ def test_finetune_on_own_csv(converted, table, tmp_path, monkeypatch, lora):
     if lora:
         assert all(name.startswith("decoder.") for name in changed)
     PriorRGProcessor.from_pretrained(folder)
+
+
+@needs("reference")
+@needs("data/cxr_longitudinal")
+def test_finetune_a_converted_checkpoint_on_real_studies(tmp_path, monkeypatch):
+    """The published system's own (tiny) checkpoint and a CSV of patients' studies with priors, none in two splits."""
+    reference, data = SHARED / "reference", SHARED / "data/cxr_longitudinal"
+    meta = json.loads((reference / "meta.json").read_text())
+    parts = ("hidden_size", "vision_config", "text_config", "decoder_config")
+    model = convert_checkpoint(
+        reference / "stage2_reference.ckpt", tmp_path / "converted", tokenizer=reference / "tokenizer",
+        view_positions=meta["view2id"], config={name: meta[name] for name in parts},
+    )  # fmt: skip
+    rows = [json.loads(line) for line in (data / "studies.jsonl").read_text(encoding="utf-8").splitlines()]
+    chosen = {row["patient_id"]: row for row in rows if row["prior"] and row["findings"]}
+    split_of = dict(zip(chosen, ["train"] * 8 + ["validation"] * 2, strict=False))
+    names = ["study_id", "patient_id", "image", "view", "day", "prior", "indication", "history", "findings", "split"]
+    with (tmp_path / "own.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        # The checkpoint knows no supine view of its own.
+        writer.writerows(
+            {**row, "view": row["view"].removesuffix("_SUPINE"), "split": split_of[row["patient_id"]]}
+            for row in rows
+            if row["patient_id"] in split_of
+        )
+    run_example(
+        "finetune_own_csv.py", monkeypatch, "--model", model, "--csv", tmp_path / "own.csv", "--image_root", data,
+        "--output_dir", tmp_path / "run", "--max_steps", 2, "--per_device_train_batch_size", 4, "--use_cpu",
+        "--generation_max_length", 20, "--disable_tqdm", "true",
+    )  # fmt: skip
+    report = json.loads((tmp_path / "run/training_report.json").read_text())
+    assert report["status"] == "finished" and report["steps"] == 2 and not report["studies_left_out"]
+    before = PriorRGForReportGeneration.from_pretrained(model).state_dict()
+    after = PriorRGForReportGeneration.from_pretrained(tmp_path / "run").state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_generate_report(converted, table, monkeypatch, capsys):
