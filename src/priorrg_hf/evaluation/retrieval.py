@@ -93,9 +93,7 @@ def embed_reports(
 
 
 def _image_key(keys: ImageKeys, source: Any) -> str:
-    """What tells an image from another; a view's name tells itself, and so does a file that cannot be read (it will be skipped)."""
-    if isinstance(source, str):
-        return source
+    """Key by content; a file that cannot be read, and will be skipped, stands under its path."""
     try:
         return keys.key(source)
     except (OSError, ValueError):
@@ -183,9 +181,11 @@ def retrieval_of_examples(
     base["preprocessing"] = preprocessing_fingerprint(processor)
     base["images"] = text_fingerprint(
         None if source is None else _image_key(keys, source)
-        for name in ("image", "prior_image", "view_position", "prior_view_position")
-        if name in examples.column_names
+        for name in ("image", "prior_image")
         for source in examples[name]
+    )
+    base["views"] = text_fingerprint(
+        view for name in ("view_position", "prior_view_position") for view in examples[name]
     )
     for condition in conditions:
         changed = ChangedExamples(examples, CONDITIONS[condition])
