@@ -245,12 +245,12 @@ def test_command_errors_name_the_remedy(tmp_path):
 
 
 def test_nothing_is_left_half_written(tmp_path, monkeypatch):
-    from priorrg_hf.evaluation import fingerprints
+    from priorrg_hf import file_writing
 
-    fingerprints.write_whole(tmp_path / "a.json", "old")
-    monkeypatch.setattr(fingerprints.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    file_writing.write_text_whole(tmp_path / "a.json", "old")
+    monkeypatch.setattr(file_writing.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        fingerprints.write_whole(tmp_path / "a.json", "new")
+        file_writing.write_text_whole(tmp_path / "a.json", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"
 
 

@@ -5,7 +5,6 @@ import math
 import os
 import resource
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.utils import logging
 
 from .distributed import sum_over_processes
+from .file_writing import write_text_whole
 from .version import __version__
 
 
@@ -22,21 +22,6 @@ logger = logging.get_logger(__name__)
 
 REPORT_NAME = "training_report.json"
 PLOT_NAME = "loss_plot.png"
-
-
-def write_text_whole(path: str | os.PathLike, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def peak_memory_bytes() -> dict[str, int]:

@@ -314,10 +314,10 @@ def run_demo(
     Raises:
         ValueError: the folder holds a demo of other settings.
     """
-    from .callbacks import write_text_whole
     from .data import as_examples
     from .data.phantom import facts_by_study
     from .demo_page import scores_as_markdown, write_page
+    from .file_writing import write_text_whole
 
     settings = settings or DemoSettings()
     folder = Path(output_dir)
@@ -365,7 +365,7 @@ def run_demo(
 
 
 def _check_settings(folder: Path, settings: DemoSettings) -> None:
-    from .callbacks import write_text_whole
+    from .file_writing import write_text_whole
 
     path = folder / "demo.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -93,7 +93,7 @@ def write_page(
         rows (mapping): condition -> report rows in the order of the examples.
         num_examples (`int`, defaults to 24): studies to show; those with a prior come first.
     """
-    from .callbacks import write_text_whole
+    from .file_writing import write_text_whole
 
     by_id = {condition: {row.example_id: row for row in reports} for condition, reports in rows.items()}
     has_prior = [row is not None for row in examples["prior_view_position"]]

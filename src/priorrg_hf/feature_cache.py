@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from .callbacks import write_text_whole
+from .file_writing import write_text_whole
 from .processing_priorrg import PriorRGInputError
 
 

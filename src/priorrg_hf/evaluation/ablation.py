@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .fingerprints import settings_fingerprint, write_whole
+from ..file_writing import write_text_whole
+from .fingerprints import settings_fingerprint
 from .plots import draw_lines
 from .retrieval import CONDITIONS
 from .sweep import ChangedExamples
@@ -220,7 +221,7 @@ class _Runner:
                 **self.plan["generation"],
             )  # fmt: skip
             known[condition] = _phantom_scores(read_reports(output), truths, list(test["study_id"]), _had_prior(test))
-        write_whole(path, json.dumps(known, indent=2) + "\n")
+        write_text_whole(path, json.dumps(known, indent=2) + "\n")
         return {condition: known[condition] for condition in wanted}
 
 
@@ -289,8 +290,8 @@ def run_ablation(
                 entry.setdefault(condition, {})[str(seed)] = values
             result["seeds"] = sorted({int(s) for e in result["variants"].values() for c in e.values() for s in c})
             table = render_ablation(result)
-            write_whole(folder / "ablation.json", json.dumps(result, indent=2) + "\n")
-            write_whole(folder / "ablation.md", table)
+            write_text_whole(folder / "ablation.json", json.dumps(result, indent=2) + "\n")
+            write_text_whole(folder / "ablation.md", table)
     _draw(result, folder / "ablation.png")
     return Ablation(result, table, folder)
 
@@ -303,7 +304,7 @@ def _check_folder(folder: Path, shared: Mapping[str, Any], variants: Mapping[str
         raise ValueError(
             f"{folder} holds runs of another plan ({', '.join(changed) or 'other cohort, model or training'}); choose another folder"
         )
-    write_whole(
+    write_text_whole(
         path, json.dumps({"shared": known["shared"], "variants": {**known["variants"], **variants}}, indent=2) + "\n"
     )
 

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..file_writing import write_text_whole
 from ..metrics.bootstrap import Interval
 from ..metrics.repetition import most_frequent_reports, repetition_scores
 from ..metrics.text_metrics import TEXT_METRICS, scorer_versions
 from ..version import __version__
 from .errors import error_analysis, study_errors, worst_studies
-from .fingerprints import installed_version, text_fingerprint, write_whole
+from .fingerprints import installed_version, text_fingerprint
 from .report_file import ReportRow
 from .scoring import CUT, FULL, PROTOCOLS, compare_systems, score_reports, subset_scores
 
@@ -242,8 +243,8 @@ def evaluate_reports(
         worst_studies(study_errors(kept), WORST_STUDIES), page, examples=examples, title=f"Worst studies of {name}"
     )
     card, data = folder / "evaluation.md", folder / "evaluation.json"
-    write_whole(card, render_card(result, name=name, plots=[path.name for path in drawn]))
-    write_whole(data, json.dumps(_plain(result), indent=2, ensure_ascii=False) + "\n")
+    write_text_whole(card, render_card(result, name=name, plots=[path.name for path in drawn]))
+    write_text_whole(data, json.dumps(_plain(result), indent=2, ensure_ascii=False) + "\n")
     return Evaluation(result, folder, [data, card, page, *drawn])
 
 

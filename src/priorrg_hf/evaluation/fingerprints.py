@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 
@@ -47,32 +44,9 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def write_whole(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    write_bytes_whole(path, text.encode("utf-8"))
-
-
-def write_bytes_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        if os.path.exists(name):
-            os.unlink(name)
-        raise
-
-
 __all__ = [
     "installed_version",
     "model_fingerprint",
     "settings_fingerprint",
     "text_fingerprint",
-    "write_bytes_whole",
-    "write_whole",
 ]

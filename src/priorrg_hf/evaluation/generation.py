@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..file_writing import write_text_whole
 from ..version import __version__
-from .fingerprints import model_fingerprint, settings_fingerprint, write_whole
+from .fingerprints import model_fingerprint, settings_fingerprint
 from .report_file import ReportRow
 
 
@@ -315,9 +316,9 @@ def generate_reports(
     if source.is_table:
         lines = {name: lines[name] for name in source.identifiers if name in lines}
     summary.resumed = len(lines)
-    write_whole(info_path(output), json.dumps(summary.info, indent=2, default=str) + "\n")
+    write_text_whole(info_path(output), json.dumps(summary.info, indent=2, default=str) + "\n")
     partial = partial_path(output)
-    write_whole(partial, "".join(lines.values()))
+    write_text_whole(partial, "".join(lines.values()))
 
     was_training = model.training
     model.eval()
@@ -348,7 +349,7 @@ def generate_reports(
                     bar.set_postfix(skipped=len(summary.skipped))
     finally:
         model.train(was_training)
-    write_whole(output, "".join(lines[name] for name in source.identifiers if name in lines))
+    write_text_whole(output, "".join(lines[name] for name in source.identifiers if name in lines))
     partial.unlink(missing_ok=True)
     _write_skipped(output, summary.skipped)
     summary.seconds = time.perf_counter() - started
@@ -400,7 +401,7 @@ def _write_skipped(output: Path, skipped: Mapping[str, str]) -> None:
     path = skipped_path(output)
     if skipped:
         rows = [json.dumps({"example_id": name, "skipped": why}, ensure_ascii=False) for name, why in skipped.items()]
-        write_whole(path, "\n".join(rows) + "\n")
+        write_text_whole(path, "\n".join(rows) + "\n")
     else:
         path.unlink(missing_ok=True)
 

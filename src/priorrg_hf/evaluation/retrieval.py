@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..feature_cache import ImageKeys, preprocessing_fingerprint
+from ..file_writing import write_bytes_whole, write_text_whole
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
 from .evaluate import load_evaluation_data
-from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint, write_bytes_whole, write_whole
+from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint
 from .generation import collate_readable
 from .sweep import Change, ChangedExamples, without_context, without_prior
 
@@ -214,8 +215,8 @@ def retrieval_of_examples(
         )  # fmt: skip
     table = render_retrieval(result)
     finite = {c: {k: v if np.isfinite(v) else None for k, v in s.items()} for c, s in result["conditions"].items()}
-    write_whole(folder / "retrieval.json", json.dumps({**result, "conditions": finite}, indent=2) + "\n")
-    write_whole(folder / "retrieval.md", table)
+    write_text_whole(folder / "retrieval.json", json.dumps({**result, "conditions": finite}, indent=2) + "\n")
+    write_text_whole(folder / "retrieval.md", table)
     return RetrievalResult(result, table, folder)
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..file_writing import write_text_whole
 from ..metrics.bootstrap import bootstrap_intervals
 from ..metrics.statistics import joined
 from ..metrics.temporal import temporal_statistics
 from ..metrics.text_metrics import text_overlap_statistics
 from .evaluate import EvaluationData, load_evaluation_data
-from .fingerprints import write_whole
 from .generation import generate_reports
 from .plots import draw_lines
 from .report_file import read_reports
@@ -379,8 +379,8 @@ def sweep_examples(
         result["questions"][name] = {"title": question.title, "points": points}
         _draw(question, points, folder / f"{name}.png")
     table = render_sweep(result)
-    write_whole(folder / "sweep.json", json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / "sweep.md", table)
+    write_text_whole(folder / "sweep.json", json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n")
+    write_text_whole(folder / "sweep.md", table)
     return Sweep(result, table, folder)
 
 

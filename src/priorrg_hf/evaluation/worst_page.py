@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..file_writing import write_text_whole
 from .errors import StudyErrors, differing_statements
-from .fingerprints import write_whole
 
 
 THUMBNAIL = 512
@@ -119,7 +119,7 @@ def write_worst_page(
                 "problems": _problems(item),
             }
         )
-    write_whole(path, _template().render(studies=entries, title=title))
+    write_text_whole(path, _template().render(studies=entries, title=title))
     return Path(path)
 
 
