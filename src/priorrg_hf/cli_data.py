@@ -1,8 +1,11 @@
 """`priorrg data ...`: check and convert studies. Nothing heavy is imported before a command runs."""
 
+import json
 from pathlib import Path
 
 import typer
+
+from .file_writing import write_text_whole
 
 
 data_app = typer.Typer(
@@ -88,7 +91,7 @@ def check(
     except (ValueError, OSError, ImportError) as error:
         raise _fail(error) from error
     if json_out is not None:
-        _write_report(json_out, report.to_dict())
+        write_text_whole(json_out, json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
     typer.echo(f"{path}: read as {report.format} ({report.detected})")
     for name, value in report.counts.items():
         typer.echo(f"  {name:<24} {value:>10,}")
@@ -107,15 +110,6 @@ def check(
     typer.echo(f"{len(report.errors)} error(s)" if report.errors else "no errors")
     if not report.ok:
         raise typer.Exit(1)
-
-
-def _write_report(path: Path, content: dict) -> None:
-    import json
-    import os
-
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 @data_app.command()

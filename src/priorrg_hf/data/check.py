@@ -10,9 +10,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from .linking import PriorIndex
-from .loading import cache_folder, read_rows
+from .loading import REPEATED_IMAGE, REPEATED_STUDY, cache_folder, read_rows
 from .readers import ReaderOptions, open_reader
-from .schema import StudyError
+from .schema import StudyError, example_ids
 
 
 IMAGE_CHECKS = ("open", "exists", "skip")
@@ -100,6 +100,7 @@ def check_studies(
     checker = _Checker(CheckReport(reader.name, reason), images, workers)
     with tqdm(read_rows(reader), total=reader.count(), desc="checking", unit=" studies", disable=not progress) as rows:
         checker.read(rows)
+    checker.report.warnings.extend(Issue("source", "all", note) for note in reader.notes)
     checker.finish(same_view, max_days)
     return checker.report
 
@@ -116,6 +117,7 @@ class _Checker:
         self.crossing: set[str] = set()
         self.study_patient: dict[str, str] = {}
         self.records: set[int] = set()
+        self.example_ids: set[int] = set()
         self.seen_images: set[int] = set()
         self.index = PriorIndex()
         self.given_priors: list[tuple[str, int, str]] = []
@@ -163,12 +165,18 @@ class _Checker:
         if self.study_patient.setdefault(study, patient) != patient:
             self.count["duplicates"] += 1
             self.error("duplicate", place, f"the study id belongs to patient {self.study_patient[study]!r} as well")
-        for entry in row["images"]:
+        own: set[int] = set()
+        for name, entry in zip(example_ids(row), row["images"], strict=True):
             key = hash((patient, study, entry["image_id"], entry["image"]["path"], entry["image"]["bytes"]))
             if key in self.records:
                 self.count["duplicates"] += 1
                 self.error("duplicate", place, f"the study has the image {_name(entry['image'])} twice")
+            elif hash(name) in self.example_ids or hash(name) in own:
+                self.count["duplicates"] += 1
+                self.error("duplicate", place, ". ".join(REPEATED_IMAGE if hash(name) in own else REPEATED_STUDY))
             self.records.add(key)
+            own.add(hash(name))
+        self.example_ids |= own
         self._prior(place, row)
 
     def _prior(self, place: str, row: dict[str, Any]) -> None:
@@ -200,12 +208,12 @@ class _Checker:
                 self.error(kind, f"{where} (study {study})", f"{_name(image)}: {message}")
 
     def finish(self, same_view: str, max_days: float | None) -> None:
-        links = self.index.link(same_view, max_days)
+        given = self.count["with prior"]
+        links = self.index.link(same_view, max_days, declared_only=bool(given) or self.index.has_named_priors)
         for error in links.problems:
             self.count["impossible priors"] += 1
             self.error("prior", f"study {error.study}", str(error))
-        if self.count["with prior"] == 0 or self.index.has_named_priors:
-            self.count["with prior"] = int((links.rows >= 0).sum())
+        self.count["with prior"] += int((links.rows >= 0).sum())
         for place, row, prior in self.given_priors:
             problem = self.index.prior_problem(row, prior) if prior in self.study_patient else None
             if problem is not None:

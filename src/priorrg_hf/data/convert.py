@@ -4,18 +4,20 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from ..file_writing import write_text_whole
 from .loading import load_studies
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 
@@ -59,7 +61,8 @@ def convert_studies(
         embed_images (`bool`, defaults to `False`): put the image files into the shards instead of their paths, unchanged and
             undecoded. Mind whose images they are before they leave your machine.
         shard_size (`int`, defaults to 5000): studies a shard.
-        overwrite (`bool`, defaults to `False`): replace another conversion in `out`.
+        overwrite (`bool`, defaults to `False`): replace another conversion in `out`, and write a finished one anew (an interrupted
+            one goes on).
         strict (`bool`, defaults to `False`): stop at the first study that can't be used.
 
     Returns:
@@ -100,11 +103,27 @@ def _key(studies, to: str, embed_images: bool, shard_size: int) -> str:
     identity: list[Any] = [to, embed_images, shard_size]
     for name, part in studies.items():
         digest = hashlib.sha256()
-        for batch in part.select_columns(["study_id", "findings"]).with_format("arrow").iter(2000):
-            digest.update(json.dumps(batch.to_pydict()).encode())
-        files = [(os.path.basename(e["filename"]), os.path.getsize(e["filename"])) for e in part.cache_files]
-        identity.append([name, len(part), digest.hexdigest(), sorted(size for _, size in files)])
+        for batch in part.with_format("arrow").iter(2000):
+            for column in _without_image_bytes(batch):
+                digest.update(json.dumps(column.to_pylist()).encode())
+        identity.append([name, len(part), digest.hexdigest()])
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+def _without_image_bytes(table: "pa.Table") -> Iterator["pa.ChunkedArray"]:
+    """All columns and struct fields; of embedded images the size stands for the content, which may be gigabytes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = list(table.columns)
+    while columns:
+        column = columns.pop()
+        if pa.types.is_struct(column.type):
+            columns += [pc.struct_field(column, index) for index in range(column.type.num_fields)]
+        elif pa.types.is_list(column.type):
+            columns += [pc.list_value_length(column), pc.list_flatten(column)]
+        else:
+            yield pc.binary_length(column) if pa.types.is_binary(column.type) else column
 
 
 def _state(key: str) -> dict[str, Any]:
@@ -120,7 +139,8 @@ def _prepare(out: Path, key: str, overwrite: bool) -> None:
         state = json.loads((out / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         state = {}
-    if shards and state.get("key") != key:
+    same, complete = state.get("key") == key, bool(state.get("complete"))
+    if shards and (not same or (complete and overwrite)):
         if not overwrite:
             raise FileExistsError(
                 f"{out} holds {len(shards)} shards of another conversion (or the source has changed since). "
@@ -128,14 +148,13 @@ def _prepare(out: Path, key: str, overwrite: bool) -> None:
             )
         for path in shards:
             path.unlink()
-    if not state.get("complete") or state.get("key") != key:
+        complete = False
+    if not same or not complete:
         _write_json(out / STATE_FILE, _state(key))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def _write_shard(

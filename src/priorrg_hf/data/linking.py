@@ -6,6 +6,7 @@ The rules:
   whole day, so two studies of one day are linked only when both have a time of day, and never in a circle;
 - records with the same study id are one study and never each other's prior;
 - calendar times (`acquired`) are compared with calendar times, days on a patient's own line (`day`) with days;
+- a study that the source declares as prior wins, if it can be one;
 - of the studies that remain, `same_view` decides which: see `link_priors`;
 - of the prior's images the one with the same view is shown, else one of the same view family, else a frontal one, else the first.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .schema import StudyError, parse_time, study_features, view_family
+from .schema import StudyError, cache_options, parse_time, study_features, view_family
 
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ class PriorIndex:
             self._named[len(self)] = prior_study_id
         self._study_ids.append(study_id)
         self._patient.append(self._patients.setdefault(patient_id, len(self._patients)))
-        start, end = (
-            parse_time(acquired) if acquired else ((day * _DAY,) * 2 if day is not None else (float("nan"),) * 2)
-        )
+        start, end = parse_time(acquired) if acquired else _day_interval(day)
         self._start.append(start)
         self._end.append(end)
         self._line.append(0 if acquired else 1)
@@ -111,14 +110,16 @@ class PriorIndex:
         self._families.append(int(np.bitwise_or.reduce(families)))
         self._anchor.append(families[anchor_index(views)] if views else 1)
 
-    def link(self, same_view: str = "prefer", max_days: float | None = None) -> PriorLinks:
+    def link(
+        self, same_view: str = "prefer", max_days: float | None = None, declared_only: bool = False
+    ) -> PriorLinks:
         """Finds the prior of every row; arguments as in `link_priors`. Declared priors win over found ones."""
         if same_view not in SAME_VIEW_CHOICES:
             raise ValueError(f"same_view is one of {', '.join(SAME_VIEW_CHOICES)}, got {same_view!r}")
         rows = np.full(len(self), -1, dtype=np.int64)
         patient, line = np.asarray(self._patient), np.asarray(self._line)
         start, end = np.asarray(self._start), np.asarray(self._end)
-        timed = np.flatnonzero(~np.isnan(start))
+        timed = np.flatnonzero(~np.isnan(start)) if not declared_only else np.empty(0, dtype=np.int64)
         # Ties are broken by row, so that the same data give the same links on every machine.
         order = timed[np.lexsort((timed, start[timed], line[timed], patient[timed]))]
         if order.size:
@@ -227,7 +228,7 @@ def _light_rows(dataset: "Dataset", batch_size: int = 2000) -> Iterator[tuple]:
 
 
 def _attach_batch(
-    batch: dict[str, list], indices: list[int], *, source, rows, days, same_view: str
+    batch: dict[str, list], indices: list[int], *, source, rows, days, same_view: str, declared_only: bool
 ) -> dict[str, list]:
     wanted = sorted({int(rows[index]) for index in indices if rows[index] >= 0})
     found = source[wanted] if wanted else {}
@@ -235,7 +236,8 @@ def _attach_batch(
     result = []
     for number, index in enumerate(indices):
         if rows[index] < 0:
-            result.append(None)
+            given = batch["prior"][number] if declared_only else None
+            result.append(given if given is not None and given["image"] is not None else None)
             continue
         at = place[int(rows[index])]
         images = found["images"][at]
@@ -259,12 +261,14 @@ def link_priors(
     *,
     same_view: str = "prefer",
     max_days: float | None = None,
+    declared_only: bool = False,
     strict: bool = False,
     problems: list[StudyError] | None = None,
 ) -> "Dataset | DatasetDict":
     """Sets `prior` of every study to the latest earlier study of the same patient. Reads no image.
 
-    Priors by study id alone (declared by the source, not yet resolved) are resolved instead. Complete priors are replaced.
+    Priors by study id alone (declared by the source, not yet resolved) are resolved instead. Complete priors are replaced, unless
+    `declared_only` is given.
 
     Args:
         dataset (`Dataset` or `DatasetDict`): studies in the schema. Splits are linked apart: they share no patient.
@@ -273,6 +277,8 @@ def link_priors(
             family among its images only; `"require"` takes only studies with that family; `"ignore"` pays no heed to views.
             The main image is the first frontal one, else the first.
         max_days (`float`, *optional*): studies further back are no priors.
+        declared_only (`bool`, defaults to `False`): only resolve the priors that the source names by study id; complete priors stay,
+            and a study without a declared prior has none.
         strict (`bool`, defaults to `False`): raise at a declared prior that can't be, instead of dropping it.
         problems (`list`, *optional*): receives the `StudyError` of each declared prior that was dropped.
 
@@ -282,12 +288,18 @@ def link_priors(
     from datasets import DatasetDict
 
     if isinstance(dataset, dict):
-        options = {"same_view": same_view, "max_days": max_days, "strict": strict, "problems": problems}
+        options = {
+            "same_view": same_view,
+            "max_days": max_days,
+            "declared_only": declared_only,
+            "strict": strict,
+            "problems": problems,
+        }
         return DatasetDict({name: link_priors(part, **options) for name, part in dataset.items()})
     index: Any = PriorIndex()
     for row in _light_rows(dataset):
         index.add(*row)
-    links = index.link(same_view, max_days)
+    links = index.link(same_view, max_days, declared_only)
     if strict and links.problems:
         raise links.problems[0]
     if problems is not None:
@@ -304,6 +316,8 @@ def link_priors(
             "rows": links.rows,
             "days": links.days,
             "same_view": same_view,
+            "declared_only": declared_only,
         },
         desc="prior links",
+        **cache_options(dataset, f"priors-{same_view}-{max_days}-{declared_only}", None),
     )

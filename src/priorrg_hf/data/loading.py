@@ -19,12 +19,14 @@ from tqdm.auto import tqdm
 from .linking import link_priors
 from .readers import Reader, ReaderOptions, open_reader
 from .readers.base import Row
+from .readers.hub import usable_studies
 from .schema import (
     DEFAULT_FRACTIONS,
     SCHEMA_VERSION,
     StudyError,
     assign_split,
     check_patient_disjoint,
+    example_ids,
     normalize_split,
     study_features,
     validate_row,
@@ -38,7 +40,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
+_BATCH_BYTES = 64 * 2**20
 _LOGGED = 10
+# problem and remedy
+REPEATED_STUDY = (
+    "the study stands in an earlier row already; rows of a study are joined where they follow each other",
+    "Sort the table by study_id, or give every image its image_id",
+)
+REPEATED_IMAGE = ("several of its images have one image_id; only the first of them is taken", "Remove the copies")
 
 
 def load_studies(
@@ -72,7 +81,8 @@ def load_studies(
         split (`str`, *optional*): if the source has splits, only this one is given; if not, all studies get this name. By
             default a source without splits is split 80/10/10 by a hash of the patient id.
         fractions, seed: of that split, see `assign_split`. `fractions` given explicitly override splits of the source.
-        link (`bool`, *optional*): whether to link priors by time. By default only where the source gives no priors of its own.
+        link (`bool`, *optional*): whether to link priors by time. By default only where the source gives no priors of its own: as
+            soon as one study declares a prior, a study that declares none has none.
         same_view, max_days: see `link_priors`.
         reports (path, *optional*): folder or zip of MIMIC-CXR reports.
         require_factual_serialization (`bool`, defaults to `True`): of published annotations, see `ReaderOptions`.
@@ -106,15 +116,18 @@ def load_studies(
     found: list[tuple[str, StudyError]] = []
     with _datasets_progress(progress):
         if reader.name == "hub":
-            studies = _from_hub(reader, split, fractions, seed)
+            studies = _from_hub(reader, split, fractions, seed, found, strict)
         else:
             studies = _from_rows(reader, folder, split, fractions, seed, found, strict, progress)
         studies = _with_priors(studies, link, same_view, max_days, strict, found)
+    for note in reader.notes:
+        logger.info("%s: %s", source, note)
     _report(found, source)
     if problems is not None:
         problems.extend(found)
     if not studies:
-        raise ValueError(f"{source} ({reader.name}) holds no usable study" + (f": {found[0][1]}" if found else ""))
+        reasons = "; ".join([*(str(error) for _, error in found[:1]), *reader.notes])
+        raise ValueError(f"{source} ({reader.name}) holds no usable study" + (f": {reasons}" if reasons else ""))
     return studies
 
 
@@ -154,11 +167,20 @@ def _datasets_progress(shown: bool):
             datasets.enable_progress_bars()
 
 
-def _from_hub(reader: Any, split: str | None, fractions: Mapping[str, float] | None, seed: int) -> "DatasetDict":
+def _from_hub(reader: Any, split, fractions, seed, found, strict) -> "DatasetDict":
     import datasets
 
-    studies = reader.load()
-    studies = datasets.DatasetDict({normalize_split(name): part for name, part in studies.items()})
+    studies = {}
+    for name, part in reader.load().items():
+        part, problems = usable_studies(part, name)
+        if strict and problems:
+            raise problems[0][1]
+        found.extend(problems)
+        if len(part):
+            studies[normalize_split(name)] = part
+    studies = datasets.DatasetDict(studies)
+    if not studies:
+        return studies
     if split is not None:
         name = normalize_split(split)
         if name not in studies:
@@ -182,6 +204,7 @@ def _from_rows(reader, folder, split, fractions, seed, found, strict, progress) 
     if summary is None or (strict and summary["problems"]):
         summary = _write_splits(reader, place, split, fractions, seed, strict, progress)
     found.extend((where, StudyError(*fields)) for where, fields in summary["problems"])
+    reader.notes = summary["notes"]
     return datasets.DatasetDict(
         {name: datasets.Dataset.from_file(str(place / file)) for name, file in summary["splits"].items()}
     )
@@ -213,14 +236,16 @@ class _SplitWriter:
     def __init__(self, path: Path):
         import pyarrow as pa
 
-        self.path, self.rows = path, []
+        self.path, self.rows, self.size = path, [], 0
         self.schema = study_features().arrow_schema
         self.file = pa.OSFile(str(path), "wb")
         self.stream = pa.ipc.new_stream(self.file, self.schema)
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        if len(self.rows) >= _BATCH:
+        images = [entry["image"] for entry in row["images"]] + [row["prior"] and row["prior"]["image"]]
+        self.size += sum(len(image["bytes"] or b"") for image in images if image)
+        if len(self.rows) >= _BATCH or self.size > _BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -228,7 +253,7 @@ class _SplitWriter:
 
         if self.rows:
             self.stream.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
-            self.rows = []
+            self.rows, self.size = [], 0
 
     def close(self) -> None:
         self.flush()
@@ -239,6 +264,7 @@ class _SplitWriter:
 def _write_splits(reader, place, split, fractions, seed, strict, progress) -> dict[str, Any]:
     place.mkdir(parents=True, exist_ok=True)
     home: dict[str, str] = {}
+    seen: set[int] = set()  # hashes of example ids: 270,000 of them take some 20 MB
     found: list[tuple[str, StudyError]] = []
     wanted = normalize_split(split)
     declared = False
@@ -254,15 +280,18 @@ def _write_splits(reader, place, split, fractions, seed, strict, progress) -> di
             )
         )
         for where, row in rows:
-            if isinstance(row, StudyError):
+            row, error = (None, row) if isinstance(row, StudyError) else _first_of_its_id(row, seen)
+            if error is not None:
                 if strict:
-                    raise row
-                found.append((where, row))
+                    raise error
+                found.append((where, error))
+            if row is None:
                 continue
             declared = declared or row["split"] is not None
             name = None if fractions is not None else row["split"]
             name = (
                 name
+                or home.get(row["patient_id"])
                 or (wanted if not declared else None)
                 or assign_split(row["patient_id"], fractions=fractions, seed=seed)
             )
@@ -283,11 +312,26 @@ def _write_splits(reader, place, split, fractions, seed, strict, progress) -> di
             "source": str(reader.source),
             "splits": files,
             "problems": [(where, (e.study, e.field, e.problem, e.remedy)) for where, e in found],
+            "notes": reader.notes,
         }
         partial = Path(scratch) / "summary.json"
         partial.write_text(json.dumps(summary, indent=1), encoding="utf-8")
         os.replace(partial, place / "summary.json")
     return summary
+
+
+def _first_of_its_id(row: dict[str, Any], seen: set[int]) -> tuple[dict[str, Any] | None, StudyError | None]:
+    """The row without what has an example id of before, and what is wrong with it: such reports could not be told apart."""
+    keys = [hash(name) for name in example_ids(row)]
+    if seen.intersection(keys):
+        return None, StudyError(row["study_id"], "study_id", *REPEATED_STUDY)
+    seen.update(keys)
+    images: dict[int, dict[str, Any]] = {}
+    for key, entry in zip(keys, row["images"], strict=True):
+        images.setdefault(key, entry)
+    if len(images) == len(keys):
+        return row, None
+    return {**row, "images": list(images.values())}, StudyError(row["study_id"], "images", *REPEATED_IMAGE)
 
 
 def _file_stem(split: str) -> str:
@@ -306,10 +350,18 @@ def _with_priors(studies: "DatasetDict", link, same_view, max_days, strict, foun
     if any("images" not in part.column_names for part in studies.values()):
         return studies  # example rows carry their priors
     states = [_prior_state(part) for part in studies.values()]
-    if link is None and any("complete" in state for state in states) and not any("named" in state for state in states):
+    named = any("named" in state for state in states)
+    if link is None and not named and any("complete" in state for state in states):
         return studies
     dropped: list[StudyError] = []
-    studies = link_priors(studies, same_view=same_view, max_days=max_days, strict=strict, problems=dropped)
+    studies = link_priors(
+        studies,
+        same_view=same_view,
+        max_days=max_days,
+        declared_only=link is None and named,
+        strict=strict,
+        problems=dropped,
+    )
     found.extend((f"study {error.study}", error) for error in dropped)
     return studies
 

@@ -249,10 +249,18 @@ def normalize_time(value: Any) -> str | None:
     return text
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, study: str, name: str) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    return str(value).strip() or None
+    if isinstance(value, (Mapping, list, tuple, bytes, bytearray)):
+        raise StudyError(study, name, f"is a {type(value).__name__}, no text", "Give plain text or leave it empty")
+    return str(value).strip().replace("\r\n", "\n") or None
+
+
+def _identifier(value: Any, study: str, name: str) -> str | None:
+    """Ids as text. A table library that met an empty cell turns whole numbers into floats: `50414267.0` is `50414267`."""
+    whole = isinstance(value, float) and value.is_integer()
+    return _text(int(value) if whole else value, study, name)
 
 
 def _number(value: Any, study: str, name: str) -> float | None:
@@ -261,12 +269,22 @@ def _number(value: Any, study: str, name: str) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise StudyError(
-            study, name, f"{value!r} is not a number", "Give days as a number or leave it empty"
-        ) from None
+        raise StudyError(study, name, f"{value!r} is not a number", "Give a number or leave it empty") from None
     if math.isinf(number):
-        raise StudyError(study, name, "is infinite", "Give days as a number or leave it empty")
+        raise StudyError(study, name, "is infinite", "Give a number or leave it empty")
     return None if math.isnan(number) else number
+
+
+def _labels(value: Any, study: str) -> list[dict[str, Any]] | None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, Mapping):
+        value = [{"name": name, "value": number} for name, number in value.items()]
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(x, Mapping) and {"name", "value"} <= set(x) for x in value
+    ):
+        raise StudyError(study, "labels", "aren't labels by name", 'Write them like {"Edema": 1, "Pneumonia": 0}')
+    return [{"name": str(x["name"]), "value": _number(x["value"], study, "labels")} for x in value] or None
 
 
 def _time(value: Any, study: str, name: str) -> str | None:
@@ -315,7 +333,8 @@ def _prior(value: Any, study: str) -> dict[str, Any] | None:
     prior = _fields_of(value, PriorStudy, study, "prior")
     if all(entry is None for entry in prior.values()):
         return None  # some writers store an absent struct as a struct of nulls
-    prior["study_id"], prior["view"] = _text(prior["study_id"]), _text(prior["view"])
+    prior["study_id"] = _identifier(prior["study_id"], study, "prior.study_id")
+    prior["view"] = _text(prior["view"], study, "prior.view")
     named_only = not _has_image(prior["image"]) and prior["study_id"] is not None
     if named_only:
         prior["image"] = None  # another study of the source, resolved by `link_priors`
@@ -355,14 +374,14 @@ def validate_row(row: Mapping[str, Any], *, where: str | None = None) -> dict[st
         `StudyError`: naming study, field and remedy.
     """
     names = [f.name for f in dataclasses.fields(Study)]
-    study_id = _text(row.get("study_id"))
+    study_id = _identifier(row.get("study_id"), where or "without id", "study_id")
     study = study_id or where or "without id"
     unknown = set(row) - set(names)
     if unknown:
         raise StudyError(study, sorted(map(str, unknown))[0], "is no field of a study", f"Use {', '.join(names)}")
     if study_id is None:
         raise StudyError(study, "study_id", "is missing", "Give every study an id that is unique in the data set")
-    patient_id = _text(row.get("patient_id"))
+    patient_id = _identifier(row.get("patient_id"), study, "patient_id")
     if patient_id is None:
         raise StudyError(
             study, "patient_id", "is missing", "Without it neither priors nor patient-disjoint splits exist"
@@ -375,17 +394,15 @@ def validate_row(row: Mapping[str, Any], *, where: str | None = None) -> dict[st
     for index, item in enumerate(images):
         entry = _fields_of(item, StudyImage, study, f"images[{index}]")
         entry["image"] = _image(entry["image"], study, f"images[{index}].image")
-        result["images"].append({**entry, **{key: _text(entry[key]) for key in ("view", "image_id", "laterality")}})
+        for key in ("view", "laterality"):
+            entry[key] = _text(entry[key], study, f"images[{index}].{key}")
+        entry["image_id"] = _identifier(entry["image_id"], study, f"images[{index}].image_id")
+        result["images"].append(entry)
     result["acquired"] = _time(row.get("acquired"), study, "acquired")
     result["day"] = _number(row.get("day"), study, "day")
     for name in TEXT_FIELDS:
-        result[name] = _text(row.get(name))
-    labels = row.get("labels")
-    if isinstance(labels, Mapping):
-        labels = [{"name": name, "value": value} for name, value in labels.items()]
-    result["labels"] = (
-        [{"name": str(x["name"]), "value": _number(x["value"], study, "labels")} for x in labels] if labels else None
-    )
+        result[name] = _text(row.get(name), study, name)
+    result["labels"] = _labels(row.get("labels"), study)
     result["prior"] = _prior(row.get("prior"), study)
     result["split"] = normalize_split(row.get("split"))
     if result["prior"] is not None:
@@ -494,20 +511,26 @@ def _has_image(image: Any) -> bool:
     return image is not None and (not isinstance(image, Mapping) or bool(image.get("bytes") or image.get("path")))
 
 
+def example_ids(study: Mapping[str, Any]) -> list[str]:
+    """The example id of each image of a study row (see `as_examples`)."""
+    ids, images = [], study["images"]
+    for index, entry in enumerate(images):
+        if entry.get("image_id") is not None:
+            ids.append(f"{study['patient_id']}_{study['study_id']}_{entry['image_id']}")
+        else:
+            ids.append(study["study_id"] if len(images) == 1 else f"{study['study_id']}_{index}")
+    return ids
+
+
 def example_rows(study: Mapping[str, Any], include_views: str | Iterable[str] | None = None) -> list[dict[str, Any]]:
     """The example rows of one study row, one per current image that passes `include_views` (see `as_examples`)."""
     prior = study.get("prior")
     if prior is not None and not _has_image(prior.get("image")):
         prior = None  # declared by id alone and never resolved
-    images, rows = study["images"], []
-    for index, entry in enumerate(images):
+    rows = []
+    for example_id, entry in zip(example_ids(study), study["images"], strict=True):
         if not wants_view(entry["view"], include_views):
             continue
-        image_id = entry.get("image_id")
-        if image_id is not None:
-            example_id = f"{study['patient_id']}_{study['study_id']}_{image_id}"
-        else:
-            example_id = study["study_id"] if len(images) == 1 else f"{study['study_id']}_{index}"
         rows.append(
             {
                 "example_id": example_id,
@@ -574,7 +597,7 @@ def as_examples(
         include_views = sorted(include_views)  # a set would give another cache key in every process
     if require_findings:
         dataset = dataset.filter(
-            _has_text, input_columns=["findings"], **_cache_options(dataset, "findings", keep_in_memory)
+            _has_text, input_columns=["findings"], **cache_options(dataset, "findings", keep_in_memory)
         )
     used = {"study_id", "patient_id", "images", "indication", "history", "findings", "prior"}
     dataset = dataset.remove_columns([name for name in dataset.column_names if name not in used])
@@ -586,7 +609,7 @@ def as_examples(
         remove_columns=dataset.column_names,
         features=example_features(),
         desc="examples",
-        **_cache_options(dataset, f"examples-{include_views}", keep_in_memory),
+        **cache_options(dataset, f"examples-{include_views}", keep_in_memory),
     )
 
 
@@ -594,7 +617,7 @@ def _has_text(text: str | None) -> bool:
     return bool(text and text.strip())
 
 
-def _cache_options(dataset: "Dataset", purpose: str, keep_in_memory: bool | None) -> dict[str, Any]:
+def cache_options(dataset: "Dataset", purpose: str, keep_in_memory: bool | None) -> dict[str, Any]:
     """Where `map` puts its result: next to the data set, or in the cache folder when the former cannot be written to."""
     import datasets
 

@@ -35,9 +35,11 @@ class AnnotationReader(Reader):
 
     def rows(self) -> Iterator[Row]:
         group: tuple[str, dict[str, Any]] | None = None
+        left_out = 0
         for split, number, item in iter_items(self.source):
             where = f"{self.source.name} {split}[{number}]"
             if self.options.require_factual_serialization and not item.get("findings_factual_serialization"):
+                left_out += 1
                 continue
             try:
                 study = self._study(split, item)
@@ -52,15 +54,18 @@ class AnnotationReader(Reader):
             group = (where, study)
         if group is not None:
             yield group
+        if left_out:
+            self.notes.append(
+                f"{left_out:,} items with an empty findings_factual_serialization are left out (--all-items keeps them)"
+            )
 
     def _study(self, split: str, item: dict[str, Any]) -> dict[str, Any]:
         study_id = str(item.get("study_id", "without id"))
         scan = item.get("anchor_scan")
         image = self._image(scan, study_id, "anchor_scan")
         prior = item.get("prior_study")
-        if prior is not None:
-            prior = prior.get("latest_study") if isinstance(prior, dict) else prior
-            prior = self._image(prior, study_id, "prior_study.latest_study") if prior is not None else None
+        prior = prior.get("latest_study") if isinstance(prior, dict) else prior
+        prior = self._image(prior, study_id, "prior_study.latest_study") if prior else None
         return {
             "study_id": item.get("study_id"),
             "patient_id": item.get("subject_id"),
@@ -94,16 +99,24 @@ def _annotation_in(folder: Path) -> Path | None:
 
 
 def iter_items(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """(split, position, item) of an object of arrays, holding one item at a time. Raises `ValueError` for anything else."""
+    """(split, position, item) of an object of arrays, holding one item at a time.
+
+    Entries of the object that are no arrays are passed over. Raises `ValueError` for anything else, and where no array is found.
+    """
     decoder = json.JSONDecoder()
     with open(path, encoding="utf-8-sig") as file:
         stream = _Buffer(file, path)
         stream.expect("{")
+        found = False
         while stream.peek() != "}":
             split = stream.value(decoder)
             stream.expect(":")
+            if stream.peek() != "[":
+                stream.value(decoder)
+                stream.separator("}")
+                continue
             stream.expect("[")
-            number = 0
+            found, number = True, 0
             while stream.peek() != "]":
                 item = stream.value(decoder)
                 if not isinstance(item, dict) or not isinstance(split, str):
@@ -115,6 +128,8 @@ def iter_items(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
                 stream.separator("]")
             stream.expect("]")
             stream.separator("}")
+        if not found:
+            raise ValueError(f"{path} isn't an annotation file: it has no list of items")
 
 
 class _Buffer:

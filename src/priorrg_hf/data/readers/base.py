@@ -1,9 +1,11 @@
 """What all readers share: their options, detection of the format, paths, and the way they name a place in a source."""
 
+import csv
 import importlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,13 +51,19 @@ class ReaderOptions:
 
 
 class Reader:
-    """Reads one source. Subclasses set `name` and `expects`, and implement `detect`, `files` and `rows`."""
+    """Reads one source. Subclasses set `name` and `expects`, and implement `detect`, `files` and `rows`.
+
+    `maps_columns` says whether the option `columns` means anything. `notes` fills while `rows` is read: what a user should know
+    and what is no fault, such as columns that nobody reads.
+    """
 
     name: str = ""
     expects: str = ""
+    maps_columns: bool = False
 
     def __init__(self, source: str | os.PathLike, options: ReaderOptions):
         self.source, self.options = Path(source), options
+        self.notes: list[str] = []
 
     @classmethod
     def detect(cls, source: Path) -> str | None:
@@ -104,7 +112,12 @@ def open_reader(source: str | os.PathLike, format: str | None, options: ReaderOp
         raise ValueError(f"unknown format {format!r}; the formats are {', '.join(READERS)}")
     if format != "hub" and not Path(source).exists():
         raise FileNotFoundError(f"{source} does not exist")
-    return _reader_class(format)(source, options), reason
+    reader_class = _reader_class(format)
+    if options.columns and not reader_class.maps_columns:
+        raise ValueError(
+            f"--column is for tables and Hub data sets; {source} is read as {format}, which has fixed fields"
+        )
+    return reader_class(source, options), reason
 
 
 def _reader_class(name: str) -> type[Reader]:
@@ -139,11 +152,33 @@ def open_text(path: Path):
     return open(path, encoding="utf-8-sig", newline="")
 
 
-def check_columns(available: list[str], columns: Mapping[str, str], allowed: tuple[str, ...], source: Path) -> None:
-    """Raises `ValueError` for a column mapping that names an unknown field or a column that isn't there."""
+def read_csv(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(last line, record) of a published CSV table, plain or gzipped, with empty text for cells that are missing.
+
+    Raises `ValueError`, naming the table, where a needed column is missing or the file is damaged.
+    """
+    with open_text(path) as file:
+        try:
+            reader = csv.DictReader(file, restkey="", restval="")
+            missing = [name for name in needed if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ValueError(f"{path} has no column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
+            for record in reader:
+                yield reader.line_num, record
+        except (EOFError, zlib.error, csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} can't be read as a table: {error}") from None
+
+
+def check_fields(columns: Mapping[str, str], allowed: Iterable[str]) -> None:
+    """Raises `ValueError` for a column mapping that names an unknown field."""
     for name, column in columns.items():
         if name not in allowed:
             raise ValueError(f"--column {name}={column}: {name!r} is no field; the fields are {', '.join(allowed)}")
+
+
+def check_columns(available: Iterable[str], columns: Mapping[str, str], source: str | os.PathLike) -> None:
+    """Raises `ValueError` for a column mapping that names a column that isn't there."""
+    for name, column in columns.items():
         if column not in available:
             raise ValueError(
                 f"--column {name}={column}: {source} has no column {column!r}; it has {', '.join(available)}"

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..schema import EXAMPLE_FIELDS, StudyError, study_features
-from .base import Reader, Row
+from .base import Reader, Row, check_columns, check_fields
 
 
 _SHARD = re.compile(r"^(?P<split>[\w.]+)-\d{5}(-of-\d{5})?\.(parquet|arrow)$")
@@ -13,6 +14,7 @@ _SHARD = re.compile(r"^(?P<split>[\w.]+)-\d{5}(-of-\d{5})?\.(parquet|arrow)$")
 
 class HubReader(Reader):
     name = "hub"
+    maps_columns = True
     expects = "a Hub data set (owner/name), a save_to_disk folder, or a folder of train-00000.parquet shards"
 
     def __init__(self, source, options):
@@ -25,7 +27,8 @@ class HubReader(Reader):
             if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
                 return "the folder was written by save_to_disk"
             return "the folder holds shards of a converted data set" if _shards(source) else None
-        if not source.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not source.suffix:
+        looks_like_file = re.fullmatch(r"\.[A-Za-z]\w*", source.suffix)  # "v1.0" is no file's ending
+        if not source.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not looks_like_file:
             return "no such file, and the name looks like a Hub repository"
         return None
 
@@ -70,11 +73,13 @@ class HubReader(Reader):
     def _in_schema(self, dataset):
         from datasets import Image, Value
 
-        for name, column in self.options.columns.items():
-            if column not in dataset.column_names:
-                raise ValueError(f"--column {name}={column}: {self.repo_id} has {', '.join(dataset.column_names)}")
-            dataset = dataset.rename_column(column, name)
         features = study_features()
+        check_fields(self.options.columns, dict.fromkeys([*features, *EXAMPLE_FIELDS]))
+        check_columns(dataset.column_names, self.options.columns, self.repo_id)
+        for name, column in self.options.columns.items():
+            if name != column:
+                dataset = dataset.remove_columns([name] if name in dataset.column_names else [])
+                dataset = dataset.rename_column(column, name)
         if set(EXAMPLE_FIELDS) <= set(dataset.column_names):
             for name in ("image", "prior_image"):
                 dataset = dataset.cast_column(name, Image(decode=False))
@@ -102,7 +107,42 @@ class HubReader(Reader):
         for split, part in self.load().items():
             for index in range(len(part)):
                 row = part[index]
+                row = row if "images" in row else _study_of_example(row)
                 yield f"{split} row {index}", {**row, "split": row.get("split") or split}
+
+
+def _study_of_example(row: dict[str, Any]) -> dict[str, Any]:
+    prior = {"image": row["prior_image"], "view": row["prior_view_position"]} if row["prior_image"] else None
+    return {
+        "images": [{"image": row["image"], "view": row["view_position"], "image_id": row["example_id"]}],
+        "prior": prior,
+        **{name: row[name] for name in ("study_id", "patient_id", "indication", "history", "findings")},
+    }
+
+
+def usable_studies(dataset, split: str) -> tuple[Any, list[tuple[str, StudyError]]]:
+    """The rows that have ids and an image, and `(place, StudyError)` of those that haven't. Reads only these columns."""
+    import pyarrow.compute as pc
+
+    is_studies = "images" in dataset.column_names
+    names = ["study_id", "patient_id", "images" if is_studies else "image"]
+    light, bad = dataset.select_columns(names).with_format("arrow"), []
+    for start in range(0, len(light), 2000):
+        batch = light[start : min(start + 2000, len(light))]
+        filled = {name: pc.is_valid(batch[name]).to_pylist() for name in names}
+        if is_studies:
+            filled["images"] = [bool(length) for length in pc.list_value_length(batch["images"]).to_pylist()]
+        for offset, values in enumerate(zip(*filled.values(), strict=True)):
+            missing = [name for name, value in zip(names, values, strict=True) if not value]
+            if missing:
+                study = batch["study_id"][offset].as_py() or f"{split} row {start + offset}"
+                remedy = "Give it, or take the row out"
+                bad.append((start + offset, StudyError(study, missing[0], "is missing", remedy)))
+    if not bad:
+        return dataset, []
+    left_out = {index for index, _ in bad}
+    dataset = dataset.select([index for index in range(len(dataset)) if index not in left_out])
+    return dataset, [(f"{split} row {index}", error) for index, error in bad]
 
 
 def _shards(folder: Path) -> dict[str, list[Path]]:

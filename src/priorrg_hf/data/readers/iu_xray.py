@@ -3,13 +3,12 @@
 The set has neither patients nor dates: each report counts as a patient of its own, so there are no priors.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..schema import StudyError
-from .base import Reader, Row, open_text
+from .base import Reader, Row, read_csv
 
 
 _FOLDERS = ("images/images_normalized", "images_normalized", "images", "")
@@ -38,31 +37,18 @@ class IUXrayReader(Reader):
     def rows(self) -> Iterator[Row]:
         root = next(self.source / name for name in _FOLDERS if (self.source / name).is_dir())
         images: dict[str, list[dict[str, Any]]] = {}
-        with open_text(self.source / "indiana_projections.csv") as file:
-            for record in _with_columns(csv.DictReader(file), ("uid", "filename"), "indiana_projections.csv"):
-                entry = {
-                    "image": self.image_path(record["filename"], root),
-                    "view": (record.get("projection") or "").upper() or None,
-                }
-                images.setdefault(record["uid"], []).append(entry)
-        with open_text(self.source / "indiana_reports.csv") as file:
-            reader = _with_columns(csv.DictReader(file), ("uid", "findings"), "indiana_reports.csv")
-            for record in reader:
-                where, uid = f"indiana_reports.csv line {reader.line_num}", record["uid"]
-                if uid not in images:
-                    yield (
-                        where,
-                        StudyError(uid, "images", "no projection is listed", "Add it to indiana_projections.csv"),
-                    )
-                    continue
-                yield where, _study(record, sorted(images[uid], key=lambda entry: entry["view"] != "FRONTAL"))
-
-
-def _with_columns(reader: csv.DictReader, names: tuple[str, ...], table: str) -> csv.DictReader:
-    missing = [name for name in names if name not in (reader.fieldnames or ())]
-    if missing:
-        raise ValueError(f"{table} has no column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
-    return reader
+        for _, record in read_csv(self.source / "indiana_projections.csv", ("uid", "filename")):
+            entry = {
+                "image": self.image_path(record["filename"], root),
+                "view": record.get("projection", "").strip().upper() or None,
+            }
+            images.setdefault(record["uid"], []).append(entry)
+        for line, record in read_csv(self.source / "indiana_reports.csv", ("uid", "findings")):
+            where, uid = f"indiana_reports.csv line {line}", record["uid"]
+            if uid not in images:
+                yield where, StudyError(uid, "images", "no projection is listed", "Add it to indiana_projections.csv")
+                continue
+            yield where, _study(record, sorted(images[uid], key=lambda entry: entry["view"] != "FRONTAL"))
 
 
 def _study(record: dict[str, str], images: list[dict[str, Any]]) -> dict[str, Any]:

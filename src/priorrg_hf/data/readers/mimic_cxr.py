@@ -10,7 +10,6 @@ Expected below the source folder, plain or gzipped:
 The tables go through a temporary SQLite file, so the memory stays flat and the rows may stand in any order.
 """
 
-import csv
 import sqlite3
 import tempfile
 import zipfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schema import StudyError, normalize_split
-from .base import Reader, Row, open_text
+from .base import Reader, Row, read_csv
 from .report_sections import report_sections
 
 
@@ -129,21 +128,15 @@ def _files_folder(source: Path) -> Path:
 
 
 def _values(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    with open_text(path) as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in names if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
-        for record in reader:
-            yield tuple((record[name] or "").strip() for name in names)
+    for _, record in read_csv(path, names):
+        yield tuple(record[name].strip() for name in names)
 
 
 def _labels(path: Path) -> Iterator[tuple[str, str, str]]:
-    with open_text(path) as file:
-        for record in csv.DictReader(file):
-            for name, value in record.items():
-                if name not in ("subject_id", "study_id") and value not in (None, ""):
-                    yield record["study_id"], name, value
+    for _, record in read_csv(path, ("study_id",)):
+        for name, value in record.items():
+            if name not in ("", "subject_id", "study_id") and value:
+                yield record["study_id"].strip(), name, value
 
 
 def _studies(database: sqlite3.Connection) -> Iterator[list[tuple]]:
@@ -176,7 +169,10 @@ class _Reports:
     def __init__(self, place: Path | None, root: Path):
         self.folder, self.archive = root if place is None else place, None
         if place is not None and place.is_file():
-            self.archive = zipfile.ZipFile(place)
+            try:
+                self.archive = zipfile.ZipFile(place)
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"the reports {place} can't be read: {error}") from None
             self.names = {name.rsplit("/", 1)[-1]: name for name in self.archive.namelist() if name.endswith(".txt")}
 
     def __enter__(self) -> "_Reports":

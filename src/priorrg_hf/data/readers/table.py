@@ -3,21 +3,26 @@
 Columns carry the names of the schema; others are mapped (`columns={"findings": "REPORT_TEXT"}`) or ignored. A row gives its image
 in `image` (with `view`, `image_id`, `laterality`), or several in `images` (a list of `{image, view}` or paths, in CSV as JSON). Rows
 of one study that follow each other become one study with several images. The prior is either a nested `prior` (`{image, view,
-acquired | day | days_before, study_id}`), flat columns (`prior_image`, `prior_view`, ...), or `prior_study_id` alone, which names another
-row. Without any of these it is linked by time.
+acquired | day | days_before, study_id}`), flat columns (`prior_image`, `prior_view`, ...), or the id of another study in `prior` or
+`prior_study_id`. Without any of these it is linked by time.
+
+CSV may be separated by commas, semicolons, tabs or bars; the header tells which. A row with more cells than the header, or with a
+quotation mark that nobody closes, is an error of that row: its texts would be cut or swallowed.
 
 A `splits.json` beside the table (`{split: [patient ids]}`) places patients that the table itself doesn't place.
 """
 
 import csv
 import json
+import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..schema import TEXT_FIELDS, StudyError
-from .base import Reader, ReaderOptions, Row, check_columns, load_split_file, open_text
+from .base import Reader, ReaderOptions, Row, check_columns, check_fields, load_split_file, open_text
 
 
 STUDY_FIELDS = ("study_id", "patient_id", "acquired", "day", *TEXT_FIELDS, "labels", "split")
@@ -34,17 +39,22 @@ PRIOR_FIELDS = (
 TABLE_FIELDS = STUDY_FIELDS + IMAGE_FIELDS + PRIOR_FIELDS
 # names of the example rows, understood without a mapping
 ALIASES = {"view": "view_position", "prior_view": "prior_view_position"}
+# what table libraries write for an empty cell
+_NOT_A_VALUE = {"nan", "NaN", "NaT", "<NA>"}
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz")
 
 
 class TableReader(Reader):
     name = "table"
+    maps_columns = True
     expects = "a CSV, TSV, JSON lines or Parquet file (also .gz), or a folder with studies.csv, .jsonl or .parquet"
 
     def __init__(self, source, options: ReaderOptions):
         super().__init__(source, options)
         if self.source.is_dir():
             self.source = _table_in(self.source) or self.source / "studies.csv"
+        check_fields(self.options.columns, TABLE_FIELDS)
+        self.wanted = {self.options.columns.get(name, name) for name in TABLE_FIELDS} | set(ALIASES.values())
         self.root = self.source.parent
         self.splits = load_split_file(self.root)
 
@@ -60,9 +70,7 @@ class TableReader(Reader):
 
     def count(self) -> int | None:
         if self.source.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            return pq.ParquetFile(self.source).metadata.num_rows
+            return _parquet_file(self.source).metadata.num_rows
         return None
 
     def rows(self) -> Iterator[Row]:
@@ -89,13 +97,20 @@ class TableReader(Reader):
     def _records(self) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
         """(place, record) with the table's own columns, renamed to fields."""
         rename: dict[str, str] | None = None
-        for where, record in _read_file(self.source):
+        seen: dict[str, None] = {}
+        for where, record in _read_file(self.source, self.wanted):
             if isinstance(record, StudyError):
                 yield where, record
                 continue
             if rename is None or self._ragged:
+                seen.update(dict.fromkeys(record))
                 rename = self._renaming(list(record))
             yield where, {field: record.get(column) for field, column in rename.items()}
+        if seen and self._ragged:
+            check_columns(seen, self.options.columns, self.source)
+        unread = [name for name in seen if name and name not in self.wanted]
+        if unread:
+            self.notes.append(f"columns that are not read: {', '.join(unread)} (--column FIELD=COLUMN maps them)")
 
     @property
     def _ragged(self) -> bool:
@@ -104,7 +119,7 @@ class TableReader(Reader):
 
     def _renaming(self, available: list[str]) -> dict[str, str]:
         if not self._ragged:
-            check_columns(available, self.options.columns, TABLE_FIELDS, self.source)
+            check_columns(available, self.options.columns, self.source)
         rename = {}
         for name in TABLE_FIELDS:
             column = self.options.columns.get(name, name)
@@ -125,7 +140,7 @@ class TableReader(Reader):
         if isinstance(study["labels"], str):
             study["labels"] = _json_value(study["labels"], study["study_id"], "labels")
         if not study["split"]:
-            study["split"] = self.splits.get(str(study["patient_id"]))
+            study["split"] = self.splits.get(str(study["patient_id"]).strip())
         study["images"] = self._images(record)
         study["prior"] = self._prior(record)
         return study
@@ -134,8 +149,13 @@ class TableReader(Reader):
         images = record.get("images")
         if isinstance(images, str) and images.strip():
             images = _json_value(images, record.get("study_id"), "images") if images.lstrip()[0] == "[" else [images]
-        if images is None or isinstance(images, str) or len(images) == 0:
+        if isinstance(images, (Mapping, bytes)):
+            images = [images]
+        if _is_empty(images) or images == []:
             images = [{name: record.get(name) for name in ("image", "view", "image_id", "laterality")}]
+        if not isinstance(images, (list, tuple)):
+            problem = f"a {type(images).__name__} is no list of images"
+            raise StudyError(str(record.get("study_id")), "images", problem, "Give paths or {image, view}")
         result = []
         for image in images:
             entry = dict(image) if isinstance(image, Mapping) and "image" in image else {"image": image}
@@ -144,9 +164,11 @@ class TableReader(Reader):
 
     def _prior(self, record: Mapping[str, Any]) -> dict[str, Any] | None:
         prior = record.get("prior")
-        if isinstance(prior, str):
-            prior = _json_value(prior, record.get("study_id"), "prior") if prior.strip() else None
-        if prior is None:
+        if isinstance(prior, str) and prior.lstrip().startswith("{"):
+            prior = _json_value(prior, record.get("study_id"), "prior")
+        elif isinstance(prior, (str, int, float)) and not _is_empty(prior):
+            prior = {"study_id": prior}
+        if _is_empty(prior):
             prior = {name.removeprefix("prior_"): record.get(name) for name in PRIOR_FIELDS[1:]}
             prior = {key: value for key, value in prior.items() if not _is_empty(value)}
         if not prior:
@@ -160,7 +182,7 @@ class TableReader(Reader):
         if prior.get("days_before") is None and not _is_empty(prior_day) and not _is_empty(day):
             try:
                 prior["days_before"] = float(day) - float(prior_day)
-            except ValueError:
+            except (TypeError, ValueError):
                 problem = f"{day!r} and {prior_day!r} are no days"
                 raise StudyError(str(record.get("study_id")), "prior.day", problem, "Give numbers") from None
         if "image" in prior:
@@ -219,48 +241,91 @@ def _table_in(folder: Path) -> Path | None:
     return tables[0] if len(tables) == 1 else None
 
 
-def _read_file(path: Path) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
+def _read_file(path: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
     try:
-        yield from _read_records(path)
+        yield from _read_records(path, wanted)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} isn't UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except csv.Error as error:
+    except (csv.Error, EOFError, zlib.error) as error:
         raise ValueError(f"{path} can't be read as a table: {error}") from None
 
 
-def _read_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
+def _read_records(path: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
-        import pyarrow.parquet as pq
-
-        number = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=500):
-            for record in batch.to_pylist():
-                number += 1
-                yield f"{path.name} row {number}", record
+        yield from _parquet_records(path)
         return
     with open_text(path) as file:
         if name.endswith((".jsonl", ".ndjson")):
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     where = f"{path.name} line {number}"
-                    yield where, _json_line(line, where)
+                    yield where, _json_line(line.strip(), where)
             return
-        # Reports can be longer than the module's default limit; the limit is one for the whole process, so it is only raised.
-        csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
-        reader = csv.DictReader(file, delimiter="\t" if name.endswith(".tsv") else ",", restkey="", restval=None)
-        reader.fieldnames  # noqa: B018 - reads the header, so that the first record's line is known
-        line = reader.line_num + 1
-        for record in reader:
-            record.pop("", None)
-            yield f"{path.name} line {line}", record
-            line = reader.line_num + 1  # a record may span lines
+        yield from _csv_records(file, path, wanted)
+
+
+def _parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    number = 0
+    # small batches: a cell may hold a whole image
+    for batch in _parquet_file(path).iter_batches(batch_size=64):
+        for record in batch.to_pylist():
+            number += 1
+            yield f"{path.name} row {number}", record
+
+
+def _parquet_file(path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} can't be read as a table: {error}") from None
+
+
+def _csv_records(file, path: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
+    # Reports can be longer than the module's default limit; the limit is one for the whole process, so it is only raised.
+    csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
+    delimiter = _delimiter(file.readline(), path)
+    file.seek(0)
+    reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
+    names = [name.strip() for name in next(reader, [])]
+    twice = sorted({name for name in names if name in wanted and names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice; rename one of them")
+    while True:
+        where = f"{path.name} line {reader.line_num + 1}"  # a record may span lines
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            remedy = "Put such texts in quotation marks, and double the quotation marks inside them"
+            yield where, StudyError(where, "the whole line", f"isn't a row of the table ({error})", remedy)
+            continue
+        if any(cell.strip() for cell in cells[len(names) :]):
+            problem = f"has {len(cells)} cells, the header has {len(names)}"
+            remedy = f"Put texts with a {delimiter!r} in quotation marks"
+            yield where, StudyError(where, "the whole line", problem, remedy)
+        elif cells:
+            # spreadsheets leave out empty cells at the end of a row
+            values = [None if cell in _NOT_A_VALUE else cell for cell in cells] + [None] * (len(names) - len(cells))
+            yield where, {name: value for name, value in zip(names, values, strict=False) if name}
+
+
+def _delimiter(header: str, path: Path) -> str:
+    """What separates the columns, by the header; spreadsheets write semicolons where the comma is the decimal sign."""
+    if path.name.lower().removesuffix(".gz").endswith(".tsv"):
+        return "\t"
+    names = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t|", key=names.count)
 
 
 def _json_line(line: str, where: str) -> dict[str, Any] | StudyError:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return StudyError(where, "the whole line", f"isn't valid JSON ({error})", "Write one object a line")
     if isinstance(record, dict):
         return record
