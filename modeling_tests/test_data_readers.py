@@ -507,6 +507,16 @@ def test_dicom_folder(tmp_path, load, monkeypatch):
     assert read == ["new.dcm"]  # the others are remembered
 
 
+def test_a_hand_in_the_folder_is_named_by_the_reader(tmp_path, load):
+    write_dicom(tmp_path / "chest.dcm", "1.2.3", "P", "20210301", "AP")
+    write_dicom(tmp_path / "hand.dcm", "1.2.3", "P", "20210301", "AP", BodyPartExamined="HAND")
+    write_dicom(tmp_path / "ct.dcm", "1.2.4", "P", "20210301", "AP", Modality="CT")
+    problems = []
+    studies = by_id(load(tmp_path, problems=problems))
+    assert set(studies) == {"1.2.3"} and len(studies["1.2.3"]["images"]) == 1
+    assert {where: error.problem.split("'")[1] for where, error in problems} == {"hand.dcm": "HAND", "ct.dcm": "CT"}
+
+
 def test_saved_data_sets(tmp_path, load):
     films = tmp_path / "films"
     films.mkdir()

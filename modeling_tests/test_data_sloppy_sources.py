@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import zipfile
 
 import datasets
@@ -408,6 +409,17 @@ def test_sections(symptom):
 
 
 # --- conversion
+
+
+def test_what_a_killed_run_left_in_the_cache_goes_after_a_day(load, tmp_path):
+    load([study(1)], "t.jsonl")
+    (place,) = (tmp_path / "cache" / "priorrg").glob("*/summary.json")
+    (place.parent / "writing-old").mkdir()
+    (place.parent / "writing-new").mkdir()
+    os.utime(place.parent / "writing-old", (0, 0))
+    place.unlink()
+    load_studies(tmp_path / "t.jsonl", split="train")
+    assert [path.name for path in place.parent.glob("writing-*")] == ["writing-new"]
 
 
 def test_a_change_in_any_field_is_another_conversion(tmp_path, monkeypatch):

@@ -78,6 +78,13 @@ def test_monochrome1_with_window_is_inverted_after_the_window():
     assert np.abs(gray(build(**tags)) + inverted - 255).max() <= 1
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_presentation_lut_shape_inverse_inverts_once(photometric):
+    tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": "INVERSE"}
+    assert (gray(build(**tags)) + gray(build()) == 255).all()
+    assert (gray(build(PresentationLUTShape="IDENTITY")) == gray(build())).all()
+
+
 def lut_item(entries: int, first: int, bits: int, values) -> Dataset:
     item = Dataset()
     item.LUTDescriptor = [entries, first, bits]
@@ -93,6 +100,47 @@ def test_voi_lut_wins_over_the_window():
     dataset = build(pixels, bits=10, WindowCenter="500", WindowWidth="100")
     dataset.VOILUTSequence = Sequence([lut_item(1024, 0, 16, curve)])
     assert np.abs(gray(file_bytes(dataset)) - curve[pixels] / 65535 * 255).max() <= 0.5 + 1e-6
+
+
+def test_eight_bit_voi_lut_packed_in_bytes():
+    """The entries of an 8 bit table may come one a byte, although the table is written as words."""
+    pixels = picture(8).astype(np.uint16)
+    item = lut_item(256, 0, 8, np.arange(256))
+    item["LUTData"].VR, item["LUTData"].value = "OW", bytes(range(255, -1, -1))
+    dataset = build(pixels, bits=12)
+    dataset.VOILUTSequence = Sequence([item])
+    assert (gray(file_bytes(dataset)) == 255 - pixels).all()
+
+
+@pytest.mark.parametrize("written", [-2048, 63488])
+def test_voi_lut_of_signed_pixels_with_its_start_written_as_unsigned(written):
+    """Taken as it stands, 63488 lies above all pixels and the film is black."""
+    pixels = picture(12, signed=True)
+    item = lut_item(4096, 0, 12, np.arange(4096))
+    item["LUTDescriptor"].VR = "SS" if written < 0 else "US"
+    item.LUTDescriptor = [4096, written, 12]
+    dataset = build(pixels)
+    dataset.VOILUTSequence = Sequence([item])
+    assert np.abs(gray(file_bytes(dataset)) - (pixels + 2048) / 4095 * 255).max() <= 0.5 + 1e-6
+
+
+def test_a_lookup_table_shorter_than_it_says_is_refused():
+    dataset = build()
+    dataset.VOILUTSequence = Sequence([lut_item(4096, 0, 12, np.arange(100))])
+    with pytest.raises(DicomError, match="lookup table has 200 entries|lookup table has 100 entries"):
+        read_dicom(file_bytes(dataset))
+
+
+@pytest.mark.parametrize(
+    "tags", [{"WindowCenter": "30000", "WindowWidth": "100"}, {"WindowCenter": "-900", "WindowWidth": "2"}]
+)
+def test_a_window_beside_all_values_gives_no_black_film(tags):
+    with pytest.warns(UserWarning, match="shows nothing"):
+        assert (gray(build(**tags)) == gray(build())).all()
+
+
+def test_depth_from_the_high_bit_where_bits_stored_is_missing():
+    assert (gray(build(BitsStored=None)) == gray(build())).all()
 
 
 def test_modality_lut_comes_before_the_window():
@@ -421,6 +469,12 @@ def test_metadata(tmp_path):
     assert tags.patient_orientation == ("L", "F") and (tags.rows, tags.columns) == (96, 80)
     assert (tags.indication, tags.history) == ("Cough.", "Smoker.")
     assert "Somebody" not in repr(tags)
+
+
+def test_metadata_say_what_would_be_refused():
+    assert read_dicom_metadata(build()).refusal is None
+    assert "HAND" in read_dicom_metadata(build(BodyPartExamined="HAND")).refusal
+    assert "2 frames" in read_dicom_metadata(build(NumberOfFrames=2)).refusal
 
 
 def test_view_from_the_view_code():

@@ -44,6 +44,20 @@ def test_one_study(write, expected):
     assert output == {"generated_text": expected[1], "study_id": "s1"}
 
 
+def test_dicom_studies(write, tmp_path):
+    dicom = pytest.importorskip("priorrg_hf.dicom_priorrg", reason="DICOM needs the extra priorrg-hf[dicom]")
+    builders = pytest.importorskip("dicom_builders")
+    content, film = builders.file_bytes(builders.build()), tmp_path / "film"
+    film.write_bytes(content)
+    picture = dicom.read_dicom(content)
+    (expected,) = write({"image": picture, "prior_image": picture})
+    for current, prior in ((film, content), (str(film), film), (content, {"bytes": content, "path": None})):
+        assert write({"image": current, "prior_image": prior}) == [expected]
+    film.write_bytes(content[:-3000])
+    with pytest.raises(ValueError, match="end early"):
+        write({"image": film})
+
+
 def test_list_of_studies(write, expected):
     assert texts(write(studies())) == expected
     assert texts(write(tuple(studies()))) == expected

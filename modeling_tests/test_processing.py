@@ -1,6 +1,7 @@
 """The processor: exact ids, fixed keys, errors that name the row, and the way back."""
 
 import copy
+import io
 import json
 import pickle
 import threading
@@ -8,6 +9,8 @@ import threading
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
 from PIL import Image
 from shared_files import SHARED, needs
 from tokenizers import ByteLevelBPETokenizer
@@ -381,6 +384,27 @@ def test_image_containers(processor, image, tmp_path):
     assert processor(images=tmp_path / "x.png")["pixel_values"].shape[0] == 1
     assert processor(images=torch.from_numpy(array.copy()))["pixel_values"].shape[0] == 1
     assert processor(images=(tmp_path / "x.png").read_bytes())["pixel_values"].shape[0] == 1
+
+
+def test_dicom_wherever_an_image_goes(processor, tmp_path):
+    dicom = pytest.importorskip("priorrg_hf.dicom_priorrg", reason="DICOM needs the extra priorrg-hf[dicom]")
+    builders = pytest.importorskip("dicom_builders")
+    content, film = builders.file_bytes(builders.build()), tmp_path / "film.dcm"
+    film.write_bytes(content)
+    expected = processor(images=[dicom.read_dicom(content)], prior_images=[dicom.read_dicom(content)])
+    column = Dataset.from_dict(
+        {"x": [{"bytes": content, "path": None}]}, features=Features({"x": ImageFeature(decode=False)})
+    )
+    with open(film, "rb") as file:
+        for form in (film, str(film), content, file, io.BytesIO(content), builders.build(), [film], column[0]["x"]):
+            for images, priors in (([form], [film]), ([film], [form])):
+                if hasattr(form, "seek"):
+                    form.seek(0)
+                batch = processor(images=images, prior_images=priors)
+                assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+                assert torch.equal(batch["prior_pixel_values"], expected["prior_pixel_values"])
+    for form in (builders.build(), film, content):  # a row by itself
+        assert torch.equal(processor(images=form)["pixel_values"], expected["pixel_values"])
 
 
 def test_return_tensors(processor, image):

@@ -1,7 +1,7 @@
 """One DICOM radiograph -> one 8 bit gray picture, read the way a viewing station would show it, or a clear error.
 
 The order is DICOM's own (PS3.3 C.11, PS3.4 N.2): stored bits -> modality LUT or rescale -> VOI LUT or the first window ->
-MONOCHROME1 inversion. Overlays, also those packed into unused high bits, are left out. Anything that is no single chest radiograph
+inversion (MONOCHROME1, or the presentation LUT shape INVERSE, which says the same). Overlays, also those packed into unused high bits, are left out. Anything that is no single chest radiograph
 (CT, hand, multi-frame, ...) is refused, and so is every file whose pixel data are damaged or incomplete.
 
 Needs `pydicom` and its pixel decoders (`pip install 'priorrg-hf[dicom]'`) when a file is read, not on import.
@@ -24,7 +24,7 @@ from .dicom_codestream_priorrg import CodestreamError, FrameSize, decode_frame
 try:
     import pydicom
     from pydicom.encaps import generate_fragmented_frames
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_color_lut
 except ImportError:
     pydicom = None
 
@@ -64,7 +64,8 @@ class DicomMetadata:
     """What a study record needs from the header. Names and birth dates are never read.
 
     `acquired` is ISO 8601, `view` the DICOM code (`"PA"`, `"AP"`, `"LL"`, ...), `laterality` `"L"`, `"R"`, `"B"` or `None`,
-    `patient_orientation` the two direction words of the row and the column, e.g. `("L", "F")`.
+    `patient_orientation` the two direction words of the row and the column, e.g. `("L", "F")`. `refusal` says why `read_dicom` would
+    not take the file for a chest radiograph, or is `None`.
     """
 
     patient_id: str | None
@@ -84,6 +85,7 @@ class DicomMetadata:
     number_of_frames: int
     indication: str | None
     history: str | None
+    refusal: str | None
 
 
 def is_dicom(source: Any) -> bool:
@@ -162,6 +164,7 @@ def read_dicom_metadata(source: Any) -> DicomMetadata:
             number_of_frames=_integer(dataset, "NumberOfFrames") or 1,
             indication=_word(dataset, "ReasonForTheRequestedProcedure") or _word(dataset, "ReasonForStudy"),
             history=_word(dataset, "AdditionalPatientHistory"),
+            refusal=_refusal(dataset),
         )
 
 
@@ -298,6 +301,18 @@ def _body_part(dataset: Any) -> str:
     return part if part not in UNSTATED_BODY_PARTS else _code_meaning(dataset, "AnatomicRegionSequence")
 
 
+def _refusal(dataset: Any) -> str | None:
+    try:
+        _check_kind(dataset, False, False)
+    except DicomError as error:
+        return str(error)
+    return None
+
+
+def _override(option: str) -> str:
+    return f"read it with priorrg_hf.dicom_priorrg.read_dicom(file, {option}=True) and hand in the picture"
+
+
 def _check_kind(dataset: Any, allow_any_modality: bool, allow_any_body_part: bool) -> None:
     frames = _integer(dataset, "NumberOfFrames") or 1
     if frames > 1:
@@ -309,7 +324,7 @@ def _check_kind(dataset: Any, allow_any_modality: bool, allow_any_body_part: boo
         if modality and modality not in RADIOGRAPH_MODALITIES and not (modality in UNDECIDED_MODALITIES and chest):
             raise DicomError(
                 f"modality {modality!r} is no chest radiograph ({', '.join(sorted(RADIOGRAPH_MODALITIES))} are). "
-                "If it is one all the same, pass allow_any_modality=True"
+                f"If it is one all the same, {_override('allow_any_modality')}"
             )
         uid = getattr(dataset.get("SOPClassUID"), "name", "")
         if (
@@ -318,11 +333,11 @@ def _check_kind(dataset: Any, allow_any_modality: bool, allow_any_body_part: boo
             and not any(x in uid for x in ("Radiography", "X-Ray", "Secondary"))
         ):
             raise DicomError(
-                f"it is stored as {uid!r}, no radiograph. To read it all the same, pass allow_any_modality=True"
+                f"it is stored as {uid!r}, no radiograph. If it is one all the same, {_override('allow_any_modality')}"
             )
     if not allow_any_body_part and part and not chest:
         raise DicomError(
-            f"body part {part!r} is not the chest. If the tag is wrong, pass allow_any_body_part=True to read it all the same"
+            f"body part {part!r} is not the chest. If the tag is wrong, {_override('allow_any_body_part')}"
         )
 
 
@@ -337,8 +352,8 @@ def _stored_values(dataset: Any) -> tuple[np.ndarray, str | None]:
     size = FrameSize(
         _required(dataset, "Rows"), _required(dataset, "Columns"), samples, _required(dataset, "BitsAllocated")
     )
-    bits = _integer(dataset, "BitsStored") or size.bits_allocated
     high_bit = _integer(dataset, "HighBit")
+    bits = _integer(dataset, "BitsStored") or (high_bit or size.bits_allocated - 1) + 1
     high_bit = bits - 1 if high_bit is None else high_bit
     if size.rows < 1 or size.columns < 1 or size.rows * size.columns > MAX_PIXELS:
         raise DicomError(f"a picture of {size.rows} x {size.columns} pixels is not read")
@@ -433,22 +448,22 @@ def _gray(dataset: Any, stored: np.ndarray) -> np.ndarray:
     bits = _integer(dataset, "BitsStored") or _required(dataset, "BitsAllocated")
     shown = _displayed(dataset, values, None if bits <= 8 else _shown_range(dataset, stored), bits)
     shown = _to_uint8(shown)
-    if photometric == "MONOCHROME1":
+    if photometric == "MONOCHROME1" or _word(dataset, "PresentationLUTShape") == "INVERSE":
         shown = 255 - shown
     return shown if table is None else shown[stored.astype(np.int64) - low]
 
 
 def _displayed(dataset: Any, values: np.ndarray, shown: tuple[int, int] | None, bits: int) -> np.ndarray:
     """Stored values -> brightness in 0..1 by modality LUT or rescale, then by VOI LUT, first window, or the full range."""
-    modality = apply_modality_lut(values, dataset) if "ModalityLUTSequence" in dataset else _rescale(dataset, values)
-    if dataset.get("VOILUTSequence"):
-        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        if not 8 <= depth <= 16:
-            raise DicomError(f"a VOI LUT of {depth} bits is not read")
-        return apply_voi(np.rint(modality).astype(np.int64), dataset, index=0).astype(np.float64) / ((1 << depth) - 1)
-    window = _first_window(dataset)
+    modality = _modality(dataset, values)
+    brightness = _by_voi_lut(dataset, modality)
+    window = _first_window(dataset) if brightness is None else None
     if window is not None:
-        return _windowed(modality, *window)
+        brightness = _windowed(modality, *window)
+    if brightness is not None:
+        if np.ptp(brightness) > 0 or np.ptp(modality) == 0:
+            return brightness
+        warnings.warn("the window or VOI LUT shows nothing of the picture and is ignored", stacklevel=2)
     if shown is None:  # 8 bits without a window are meant as they are
         signed = (_integer(dataset, "PixelRepresentation") or 0) == 1
         ends = np.array(
@@ -456,9 +471,53 @@ def _displayed(dataset: Any, values: np.ndarray, shown: tuple[int, int] | None, 
         )
     else:
         ends = np.array(shown, dtype=np.int32)
-    ends = apply_modality_lut(ends, dataset) if "ModalityLUTSequence" in dataset else _rescale(dataset, ends)
+    ends = _modality(dataset, ends)
     low, high = float(ends.min()), float(ends.max())
     return np.clip((modality - low) / max(high - low, 1e-12), 0.0, 1.0)
+
+
+def _by_voi_lut(dataset: Any, modality: np.ndarray) -> np.ndarray | None:
+    """Brightness in 0..1 by the first VOI LUT, or `None` where there is none."""
+    if not dataset.get("VOILUTSequence"):
+        return None
+    table, first, depth = _lookup_table(dataset, dataset.VOILUTSequence[0])
+    if not 8 <= depth <= 16:
+        raise DicomError(f"a VOI LUT of {depth} bits is not read")
+    return _looked_up(np.rint(modality), table, first) / ((1 << depth) - 1)
+
+
+def _lookup_table(dataset: Any, item: Any) -> tuple[np.ndarray, int, int]:
+    """(entries, first input value, bits of an entry) of an item of a LUT sequence (PS3.3 C.11.1.1 and C.11.2.1.1).
+
+    Entries of 8 bits are found in words of 16 bits as well as packed in bytes.
+    """
+    count, first, depth = (int(value) for value in item.LUTDescriptor)
+    count = count or 65536
+    data = item.LUTData
+    if isinstance(data, (bytes, bytearray)):
+        order = "<" if dataset.original_encoding[1] is not False else ">"
+        wide = len(data) >= 2 * count
+        table = np.frombuffer(data[: len(data) // 2 * 2] if wide else data, f"{order}u2" if wide else np.uint8)
+    else:
+        table = np.atleast_1d(np.asarray(data, dtype=np.int64))
+    if table.size < count:
+        raise DicomError(f"a lookup table has {table.size} entries, its descriptor says {count}")
+    return table[:count].astype(np.float64), first, depth
+
+
+def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    """The entries for whole values; below and above the table its ends count."""
+    if first >= 1 << 15 and values.size and values.max() < first:
+        first -= 1 << 16  # a negative first value that was written as unsigned
+    return table[np.clip(values - first, 0, table.size - 1).astype(np.int64)]
+
+
+def _modality(dataset: Any, values: np.ndarray) -> np.ndarray:
+    """Stored values -> modality values, by the modality LUT or else by slope and intercept."""
+    if dataset.get("ModalityLUTSequence"):
+        table, first, _ = _lookup_table(dataset, dataset.ModalityLUTSequence[0])
+        return _looked_up(values, table, first)
+    return _rescale(dataset, values)
 
 
 def _rescale(dataset: Any, values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,9 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 _BATCH = 500
 _BATCH_BYTES = 64 * 2**20
 _LOGGED = 10
+_ABANDONED_SECONDS = 86400
 # problem and remedy
 REPEATED_STUDY = (
     "the study stands in an earlier row already; rows of a study are joined where they follow each other",
@@ -263,6 +266,9 @@ class _SplitWriter:
 
 def _write_splits(reader, place, split, fractions, seed, strict, progress) -> dict[str, Any]:
     place.mkdir(parents=True, exist_ok=True)
+    for leftover in place.glob("writing-*"):  # of a run that was killed; a younger one may be at work
+        if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)
     home: dict[str, str] = {}
     seen: set[int] = set()  # hashes of example ids: 270,000 of them take some 20 MB
     found: list[tuple[str, StudyError]] = []

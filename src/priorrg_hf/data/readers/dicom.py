@@ -18,6 +18,8 @@ from ..schema import StudyError
 from .base import Reader, Row
 
 
+# another number where the content of the index changes its meaning
+_INDEX_VERSION = 2
 _SKIPPED = {"DICOMDIR", ".DS_Store"}
 _COLUMNS = (
     "path, size, modified, patient, study, acquired, view, laterality, image, modality, indication, history, error"
@@ -55,7 +57,7 @@ class DicomReader(Reader):
     def _open_index(self) -> sqlite3.Connection:
         folder = Path(self.options.cache_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
-        key = hashlib.sha256(os.path.abspath(self.source).encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{_INDEX_VERSION}:{os.path.abspath(self.source)}".encode()).hexdigest()[:16]
         self.lock = FileLock(folder / f"dicom-index-{key}.lock")
         database = sqlite3.connect(folder / f"dicom-index-{key}.sqlite", timeout=60)
         database.execute("PRAGMA journal_mode=WAL")  # one process may bring it up to date while another reads it
@@ -113,6 +115,8 @@ def _header(path: Path) -> tuple:
         tags = read_dicom_metadata(path)
     except (DicomError, OSError) as error:
         return (*[None] * 9, str(error))
+    if tags.refusal:
+        return (*[None] * 9, tags.refusal)
     missing = next((name for name in ("patient_id", "study_id") if getattr(tags, name) is None), None)
     if missing or tags.rows is None:
         name = {"patient_id": "PatientID", "study_id": "StudyInstanceUID"}.get(missing, "Rows (no picture)")
