@@ -226,7 +226,13 @@ class _Checker:
                 Issue("findings", "all", f"{without} studies have no findings: no use for training")
             )
         if self.views["unknown"]:
-            report.warnings.append(Issue("view", "all", f"{self.views['unknown']} images have no view position"))
+            report.warnings.append(
+                Issue(
+                    "view",
+                    "all",
+                    f'{self.views["unknown"]} images have no view: include_views="frontal" leaves them out',
+                )
+            )
         if count["studies"] == 0:
             self.error("empty", "all", "the source holds no usable study")
         report.counts = {
