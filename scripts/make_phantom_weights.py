@@ -2,13 +2,15 @@
 
     python scripts/make_phantom_weights.py images     # films and dense targets of the pre-training patients
     python scripts/make_phantom_weights.py tokenizer  # byte-level BPE of phantom reports and contexts
+    python scripts/make_phantom_weights.py decoder    # a language model of phantom reports (GPT-2 shape)
     python scripts/make_phantom_weights.py vision     # the vision encoder (DINOv2 shape)
     python scripts/make_phantom_weights.py model      # both stages with `priorrg demo`'s recipe -> priorrg-phantom-tiny
 
 The vision encoder stands where RAD-DINO stands in the published system. RAD-DINO was pre-trained by self-supervision on
 real films; this one is pre-trained *with supervision from the phantoms' known truth* (where each structure lies, how severe each finding is, how
 wide the heart is), because that takes minutes instead of days. It has never seen a patient of the demo's cohorts: those have
-other seeds. It sees neither reports, nor contexts, nor priors.
+other seeds. It sees neither reports, nor contexts, nor priors. The decoder stands where DistilGPT2 stands: it has read reports of
+patients of its own seed, and knows no image, context or prior.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from torch import nn
 
 from priorrg_hf.data.phantom import make_patient, render_visit, write_texts
 from priorrg_hf.data.phantom.anatomy import Shape
+from priorrg_hf.data.phantom.cohort import LEVEL_CENTRES
 from priorrg_hf.data.phantom.facts import DEVICES, SITES
 from priorrg_hf.data.phantom.rendering import cardiothoracic_ratio
 
@@ -31,13 +34,16 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "src/priorrg_hf/data/phantom/wei
 IMAGE_SIZE, PATCH_SIZE = 112, 14
 GRID = IMAGE_SIZE // PATCH_SIZE
 # Far from the seeds that anyone would use for a cohort.
-PRETRAINING_SEED, TOKENIZER_SEED = 900_001, 900_002
+PRETRAINING_SEED, TOKENIZER_SEED, LANGUAGE_SEED = 900_001, 900_002, 900_003
 MEAN, STD = 0.5307, 0.2583
 
 # Dense targets: how much of each patch a structure covers. The heart's site is the heart itself.
 MAPS = ("lungs", "heart", *(site for site in SITES if site != "cardiomegaly"), *DEVICES)
 # Thin things cover little of a patch, and are asked for as loudly as large ones.
 THIN = torch.tensor([4.0 if name in DEVICES or name == "atelectasis" else 1.0 for name in MAPS])
+# Levels of a site: absent, then the four severities; bounds lie halfway between the levels' centres.
+NUM_LEVELS = 1 + len(LEVEL_CENTRES)
+LEVEL_BOUNDS = torch.tensor([0.05, *((a + b) / 2 for a, b in zip(LEVEL_CENTRES[:-1], LEVEL_CENTRES[1:], strict=True))])
 POSITIONS = [(device, position) for device, positions in DEVICES.items() for position in positions]
 
 
@@ -116,6 +122,47 @@ def make_tokenizer(args) -> None:
     print(f"{len(tokenizer)} tokens; texts: mean {np.mean(lengths):.1f}, longest {max(lengths)}")
 
 
+# --- decoder --------------------------------------------------------------------------------------------------------
+
+
+def make_decoder(args) -> None:
+    """A GPT-2 of the demo's shape that has read phantom reports, each of them once."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from priorrg_hf.data.phantom import load_phantom_tokenizer
+    from priorrg_hf.demo import MODEL_SHAPE
+
+    torch.manual_seed(0)
+    torch.set_num_threads(args.processes)
+    tokenizer = load_phantom_tokenizer()
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = GPT2Config(**MODEL_SHAPE["decoder_config"], vocab_size=len(tokenizer), **special)
+    model = GPT2LMHeadModel(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    reports = (
+        write_texts(patient, visit)["findings"]
+        for patient in (make_patient(LANGUAGE_SEED, index) for index in range(90_000))
+        for visit in range(len(patient.visits))
+    )
+    running, started = 0.0, time.time()
+    for step in range(args.steps):
+        texts = [f"{tokenizer.bos_token} {next(reports)} {tokenizer.eos_token}" for _ in range(args.batch_size)]
+        batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=100)
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        running += loss.item()
+        if (step + 1) % 100 == 0:
+            print(f"{step + 1} updates: loss {running / 100:.3f}; {time.time() - started:.0f} s", flush=True)
+            running = 0.0
+    model.to(torch.float16).save_pretrained(WEIGHTS / "decoder")
+
+
 # --- vision ---------------------------------------------------------------------------------------------------------
 
 
@@ -123,18 +170,38 @@ class Heads(nn.Module):
     """What the encoder is asked during pre-training; thrown away afterwards.
 
     Each token is asked about the whole film (severities, devices), as the patch tokens of large self-supervised encoders know of
-    the whole image too; a patch token is also asked what lies in its patch.
+    the whole image too; a patch token is also asked what lies in its patch. Levels and positions are asked as classes, so that
+    each has a direction of its own in the features: of a single number, a report writer reads the middle only.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.maps = nn.Linear(width, len(MAPS))
         self.values = nn.Linear(width, len(SITES) + 1)
-        self.flags = nn.Linear(width, len(POSITIONS) + 1)
+        self.levels = nn.Linear(width, len(SITES) * NUM_LEVELS)
+        self.positions = nn.ModuleList(nn.Linear(width, len(positions) + 1) for positions in DEVICES.values())
+        self.view = nn.Linear(width, 1)
 
-    def forward(self, features: torch.Tensor):
-        # (batch, patches, maps), (batch, tokens, values), (batch, tokens, flags)
-        return self.maps(features[:, 1:]), self.values(features), self.flags(features)
+    def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor | list[torch.Tensor]]:
+        # features: (batch, 1 + patches, width); maps of the patches, everything else of each token
+        return {
+            "maps": self.maps(features[:, 1:]),
+            "values": self.values(features),
+            "levels": self.levels(features).unflatten(-1, (len(SITES), NUM_LEVELS)),
+            "positions": [head(features) for head in self.positions],
+            "view": self.view(features)[..., 0],
+        }
+
+
+def levels_of(severities: torch.Tensor) -> torch.Tensor:
+    """Continuous severities to levels 0 (absent) to 4."""
+    return torch.bucketize(severities.contiguous(), LEVEL_BOUNDS)
+
+
+def positions_of(flags: torch.Tensor) -> list[torch.Tensor]:
+    """A flag for each device and position, to the position's number of each device; 0 without the device."""
+    parts = flags.split([len(positions) for positions in DEVICES.values()], dim=-1)
+    return [((1 + torch.arange(part.shape[-1])) * part).sum(-1).long() for part in parts]
 
 
 def augment(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -150,18 +217,28 @@ def model_inputs(pixels: torch.Tensor) -> torch.Tensor:
     return ((pixels - MEAN) / STD)[:, None].expand(-1, 3, -1, -1)
 
 
-def losses(heads: Heads, features: torch.Tensor, maps: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    said_maps, said_values, said_flags = heads(features.float())
-    sites = len(SITES)
+def losses(heads: Heads, features: torch.Tensor, maps: torch.Tensor, values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Each question's loss, weighed: their sum is what training lowers."""
+    said = heads(features.float())
+    tokens, sites = features.shape[1], len(SITES)
     maps = (maps * THIN).clamp(max=1.0)
     # Patches that a structure touches weigh more than the many that it does not.
     weight = 1 + 4 * (maps > 0.02).float()
-    dense = (weight * (said_maps - maps).square()).mean()
-    values = values[:, None].expand(-1, said_values.shape[1], -1)
-    severity = nn.functional.smooth_l1_loss(said_values[..., :sites], values[..., :sites], beta=0.1)
-    ratio = (said_values[..., sites] - 8 * (values[..., sites] - 0.5)).square().mean()
-    flags = nn.functional.binary_cross_entropy_with_logits(said_flags, values[..., sites + 1 :])
-    return dense, severity, ratio, flags
+    levels = levels_of(values[:, :sites])[:, None].expand(-1, tokens, -1)
+    positions = positions_of(values[:, sites + 1 : -1])
+    ratio = 8 * (values[:, sites] - 0.5)
+    cross_entropy = nn.functional.cross_entropy
+    return {
+        "maps": 8 * (weight * (said["maps"] - maps).square()).mean(),
+        "values": 2 * nn.functional.smooth_l1_loss(said["values"][..., :sites], values[:, None, :sites].expand(-1, tokens, -1), beta=0.1),
+        "ratio": 0.5 * (said["values"][..., sites] - ratio[:, None]).square().mean(),
+        "levels": 2 * cross_entropy(said["levels"].flatten(0, 2), levels.flatten()),
+        "positions": sum(
+            cross_entropy(logits.flatten(0, 1), truth[:, None].expand(-1, tokens).flatten())
+            for logits, truth in zip(said["positions"], positions, strict=True)
+        ),
+        "view": 0.2 * nn.functional.binary_cross_entropy_with_logits(said["view"], values[:, None, -1].expand(-1, tokens)),
+    }  # fmt: skip
 
 
 def make_vision(args) -> None:
@@ -171,7 +248,7 @@ def make_vision(args) -> None:
     torch.set_num_threads(args.processes)
     generator = torch.Generator().manual_seed(0)
     config = Dinov2Config(
-        image_size=IMAGE_SIZE, patch_size=PATCH_SIZE, hidden_size=96, num_hidden_layers=4, num_attention_heads=3,
+        image_size=IMAGE_SIZE, patch_size=PATCH_SIZE, hidden_size=128, num_hidden_layers=4, num_attention_heads=4,
         mlp_ratio=4, layerscale_value=1.0,
     )  # fmt: skip
     model = Dinov2Model(config)
@@ -191,7 +268,7 @@ def make_vision(args) -> None:
     model.train()
     for epoch in range(args.epochs):
         order = rows[torch.randperm(len(rows), generator=generator)]
-        running = torch.zeros(4)
+        running: dict[str, float] = {}
         for number in range(steps_per_epoch):
             batch = order[number * args.batch_size : (number + 1) * args.batch_size]
             rate = args.learning_rate * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / total))
@@ -201,19 +278,18 @@ def make_vision(args) -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
                 features = model(model_inputs(images)).last_hidden_state
             parts = losses(heads, features, maps[batch].float(), values[batch])
-            loss = 8 * parts[0] + 4 * parts[1] + parts[2] + 4 * parts[3]
             optimizer.zero_grad()
-            loss.backward()
+            sum(parts.values()).backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
-            running += torch.tensor([float(part.detach()) for part in parts])
+            running = {name: running.get(name, 0.0) + part.item() for name, part in parts.items()}
             step += 1
             if args.max_seconds and time.time() - started > args.max_seconds:
                 break
-        means = ", ".join(f"{value:.4f}" for value in (running / (number + 1)).tolist())
-        print(f"epoch {epoch + 1}: dense, severity, ratio, devices {means}; {time.time() - started:.0f} s", flush=True)
+        means = ", ".join(f"{name} {value / (number + 1):.4f}" for name, value in running.items())
+        print(f"epoch {epoch + 1}: {means}; {time.time() - started:.0f} s", flush=True)
         save_vision(args, model, heads)
-    report(model, heads, pixels[:held_out], maps[:held_out], values[:held_out])
+    report(model, heads, pixels[:held_out], values[:held_out])
 
 
 def save_vision(args, model, heads) -> None:
@@ -225,36 +301,38 @@ def save_vision(args, model, heads) -> None:
 
 
 @torch.no_grad()
-def report(model, heads, pixels, maps, values) -> None:
-    """Held-out films: error of the severity, and how well a threshold on it tells presence."""
+def report(model, heads, pixels, values) -> None:
+    """Held-out films: how often levels and positions are told right, averaged over the tokens."""
     model.eval()
     features = torch.cat([model(model_inputs(part.float() / 255)).last_hidden_state for part in pixels.split(100)])
-    _, said, flags = heads(features)
-    said, flags = said.mean(dim=1), flags.mean(dim=1)
+    said, sites = heads(features), len(SITES)
+    called, truth = said["levels"].mean(dim=1).argmax(dim=-1), levels_of(values[:, :sites])
     for number, site in enumerate(SITES):
-        truth, guess = values[:, number], said[:, number]
-        present, called = truth > 0.05, guess > 0.06
-        f1 = 2 * (present & called).sum() / (present.sum() + called.sum()).clamp(min=1)
-        error = (truth - guess)[present].abs().mean()
-        print(f"{site:22s} presence F1 {float(f1):.3f}, mean error of the severity {float(error):.3f}")
-    print(f"heart ratio: mean error {float((said[:, len(SITES)] / 8 + 0.5 - values[:, len(SITES)]).abs().mean()):.4f}")
-    truth = values[:, len(SITES) + 1 :] > 0.5
-    called = flags > 0
-    for number, name in enumerate([*POSITIONS, "AP"]):
-        both = (truth & called)[:, number].sum()
-        f1 = 2 * both / (truth[:, number].sum() + called[:, number].sum()).clamp(min=1)
-        print(f"{name}: F1 {float(f1):.3f}")
+        _print_scores(site, called[:, number], truth[:, number])
+    positions = positions_of(values[:, sites + 1 : -1])
+    for device, logits, place in zip(DEVICES, said["positions"], positions, strict=True):
+        _print_scores(device, logits.mean(dim=1).argmax(dim=-1), place)
+    ratio = said["values"][..., sites].mean(dim=1) / 8 + 0.5
+    print(f"heart ratio: mean error {float((ratio - values[:, sites]).abs().mean()):.4f}")
+
+
+def _print_scores(name: str, called: torch.Tensor, truth: torch.Tensor) -> None:
+    present = truth > 0
+    f1 = 2 * (present & (called > 0)).sum() / (present.sum() + (called > 0).sum()).clamp(min=1)
+    right = (called == truth)[present].float().mean()
+    print(f"{name:22s} presence F1 {float(f1):.3f}, right level or position where present {float(right):.3f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["images", "tokenizer", "vision"])
+    parser.add_argument("part", choices=["images", "tokenizer", "decoder", "vision"])
     parser.add_argument(
         "--work", type=Path, default=Path("runs/phantom_weights"), help="folder for intermediate files"
     )
     parser.add_argument("--images", type=int, default=24_000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--vocabulary", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=2000, help="updates of the decoder")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
@@ -262,7 +340,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--resume", action="store_true", help="go on from the stored encoder")
     args = parser.parse_args()
-    {"images": make_images, "tokenizer": make_tokenizer, "vision": make_vision}[args.part](args)
+    {"images": make_images, "tokenizer": make_tokenizer, "decoder": make_decoder, "vision": make_vision}[args.part](args)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ class DemoSettings:
         stage_1_epochs, stage_2_epochs (`float`): passes over the training studies.
         stage_1_learning_rate, stage_2_learning_rate (`float`): highest rates; they rise and fall over the run. In stage 2 everything
             but the decoder learns at `encoder_learning_rate`.
-        batch_size (`int`): studies an update.
+        batch_size (`int`): studies an update, shared by the processes.
+        num_processes (`int`): processes that train side by side, each with its share of every batch. Small models keep two cores busy
+            better this way than by splitting each product of matrices. BatchNorm's statistics are per process, so the number counts.
         num_beams, max_length (`int`): beams and most tokens of the written reports.
     """
 
@@ -80,7 +82,8 @@ class DemoSettings:
     stage_1_learning_rate: float = 1e-3
     stage_2_learning_rate: float = 2e-3
     encoder_learning_rate: float = 2e-3
-    batch_size: int = 16
+    batch_size: int = 32
+    num_processes: int = 2
     num_beams: int = 1
     max_length: int = 100
 
@@ -124,7 +127,7 @@ def _training_arguments(settings: DemoSettings, folder: Path, stage: int, progre
 
     common = {
         "output_dir": str(folder),
-        "per_device_train_batch_size": settings.batch_size,
+        "per_device_train_batch_size": settings.batch_size // settings.num_processes,
         "gradient_accumulation_steps": 1,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
@@ -170,32 +173,70 @@ def _train(trainer_class, model, processor, examples, arguments) -> None:
     trainer.save_model()
 
 
-def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool = True) -> Path:
-    """Both stages on example rows; returns the folder of the report generator."""
+def _train_stage_1(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool) -> None:
     from transformers import set_seed
 
-    from .feature_cache import precompute_features
-    from .modeling_priorrg import PriorRGForReportGeneration
-    from .processing_priorrg import PriorRGProcessor
-    from .trainer_priorrg import PriorRGContrastiveTrainer, PriorRGReportTrainer
+    from .trainer_priorrg import PriorRGContrastiveTrainer
 
-    stage_1, stage_2 = folder / "stage1", folder / "stage2"
     set_seed(settings.seed)
     model, processor = new_demo_model()
-    if not _is_finished(stage_2):
-        # The vision encoder is frozen: each film passes through it once.
-        precompute_features(
-            model, processor, examples, folder / "features", layers="all", batch_size=64, progress=progress
-        )
+    _train(PriorRGContrastiveTrainer, model, processor, examples, _training_arguments(settings, folder, 1, progress))
+
+
+def _train_stage_2(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool) -> None:
+    from transformers import set_seed
+
+    from .data.phantom import phantom_decoder_folder
+    from .trainer_priorrg import PriorRGReportTrainer
+    from .training_args_priorrg import PriorRGReportTrainingArguments
+    from .training_runs import ModelArguments, build_for_finetuning
+
+    set_seed(settings.seed)
+    start = ModelArguments(model=str(folder.parent / "stage1"), decoder=phantom_decoder_folder())
+    model, processor = build_for_finetuning(start, views=())
+    _train(PriorRGReportTrainer, model, processor, examples, _training_arguments(settings, folder, 2, progress))
+
+
+def _in_processes(function: Callable, num_processes: int, *arguments) -> None:
+    """Calls a function of this module in processes that see each other as ranks, as `torchrun` starts them."""
+    if num_processes == 1:
+        function(*arguments)
+        return
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # any free port
+        max_restarts=0,
+        monitor_interval=0.2,
+    )
+    elastic_launch(config, _with_its_share_of_cores)(function, num_processes, *arguments)
+
+
+def _with_its_share_of_cores(function: Callable, num_processes: int, *arguments) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
+    function(*arguments)
+
+
+def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool = True) -> Path:
+    """Both stages on example rows; returns the folder of the report generator."""
+    from .feature_cache import precompute_features
+
+    stage_1, stage_2 = folder / "stage1", folder / "stage2"
+    if _is_finished(stage_2):
+        return stage_2
+    # The vision encoder is frozen: each film passes through it once.
+    precompute_features(
+        *new_demo_model(), examples, folder / "features", layers="all", batch_size=64, progress=progress
+    )
     if not _is_finished(stage_1):
-        arguments = _training_arguments(settings, stage_1, 1, progress)
-        _train(PriorRGContrastiveTrainer, model, processor, examples, arguments)
-    if not _is_finished(stage_2):
-        set_seed(settings.seed)
-        model = PriorRGForReportGeneration.from_pretrained(stage_1)
-        processor = PriorRGProcessor.from_pretrained(stage_1)
-        arguments = _training_arguments(settings, stage_2, 2, progress)
-        _train(PriorRGReportTrainer, model, processor, examples, arguments)
+        _in_processes(_train_stage_1, settings.num_processes, settings, examples, stage_1, progress)
+    _in_processes(_train_stage_2, settings.num_processes, settings, examples, stage_2, progress)
     return stage_2
 
 

@@ -35,6 +35,7 @@ _EXPORTS = {
     "load_phantom_model": "pretrained",
     "load_phantom_tokenizer": "pretrained",
     "load_phantom_vision": "pretrained",
+    "phantom_decoder_folder": "pretrained",
     "phantom_model_folder": "pretrained",
     "phantom_tokenizer_folder": "pretrained",
     "phantom_vision_folder": "pretrained",

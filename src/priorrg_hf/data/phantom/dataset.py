@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # Raised whenever the same seed gives other studies than before, so that caches are not mistaken for each other.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 MIN_STUDIES, MAX_STUDIES = 16, 100_000
 SPLIT_FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}

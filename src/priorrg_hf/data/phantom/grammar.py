@@ -134,19 +134,35 @@ _CAUSE = {
     "procedure": ("after thoracentesis", "likely procedure related"),
     "emphysema": ("due to ruptured bulla", "likely from emphysema"),
 }
-# {x}: severity, side, noun; {is}, {has}: agreeing verbs. The cause follows in a clause of its own.
+# {x}: severity, side, noun; {n}: side, noun; {s}: severity; {is}, {has}: agreeing verbs. The cause follows in a clause of its own.
+# Telegraphic forms first, then forms that name the finding before they grade it; reports mix both.
 _STATEMENTS = {
-    None: ("{x}", "There {is} {x}", "{x} {is} seen"),
-    "new": ("New {x}", "There {is} new {x}", "Interval development of {x}"),
-    "worsened": ("{x} {has} increased", "Worsening {x}", "{x} {has} worsened since the prior study"),
-    "improved": ("{x} {has} decreased", "Improving {x}", "{x} {has} improved since the prior study"),
-    "unchanged": ("Unchanged {x}", "{x} {is} unchanged", "Stable {x}"),
+    None: ("{x}", "There {is} {x}", "{n} {is} {s}"),
+    "new": ("New {x}", "There {is} new {x}", "{n} {is} {s}, new", "{n} {is} {s}, new since the prior study"),
+    "worsened": (
+        "Worsening {x}",
+        "{x} {has} worsened since the prior study",
+        "{n} {is} {s}, increased",
+        "{n} {is} {s}, worse than before",
+    ),
+    "improved": (
+        "Improving {x}",
+        "{x} {has} improved since the prior study",
+        "{n} {is} {s}, decreased",
+        "{n} {is} {s}, improved",
+    ),
+    "unchanged": ("Unchanged {x}", "Stable {x}", "{n} {is} {s}, unchanged", "{n} {is} {s}, stable"),
 }
 _RESOLVED = (
-    "Previously seen {x} {has} resolved",
-    "Interval resolution of {x}",
-    "{x} {is} no longer seen",
+    "Previously seen {n} {has} resolved",
+    "Interval resolution of {n}",
+    "{n} {is} no longer seen",
+    "{n} {has} resolved",
 )
+# How often a statement grades first, in two ways, and how often it names the finding first.
+_GRADED_FIRST, _NAMED_FIRST = (0.2, 0.2), 0.6
+
+
 _DEVICE = {
     ("endotracheal_tube", "appropriate"): (
         "Endotracheal tube ends in appropriate position",
@@ -183,6 +199,11 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
+def _choose_form(forms: tuple[str, ...], stream: RandomStream) -> str:
+    named_first = len(forms) - len(_GRADED_FIRST)
+    return stream.choice(forms, (*_GRADED_FIRST, *[_NAMED_FIRST / named_first] * named_first))
+
+
 def _state(finding: str, sides: tuple[str | None, ...], fact: FindingFact, stream: RandomStream) -> str:
     """One sentence about one finding, on one side or on both."""
     noun = stream.choice(_NOUN[finding])
@@ -191,12 +212,13 @@ def _state(finding: str, sides: tuple[str | None, ...], fact: FindingFact, strea
         noun, side = _PLURAL[noun], "bilateral"
     else:
         side = sides[0] or ""
-    is_, has = ("are", "have") if bilateral else ("is", "has")
+    words = {"n": f"{side} {noun}"}
+    words["is"], words["has"] = ("are", "have") if bilateral else ("is", "has")
     if fact.change == "resolved":
-        return _sentence(stream.choice(_RESOLVED).format_map({"x": f"{side} {noun}", "is": is_, "has": has}))
-    severity = stream.choice(_SEVERITY[_SCALE.get(finding, "default")][fact.severity])
-    words = {"x": f"{severity} {side} {noun}", "is": is_, "has": has}
-    text = stream.choice(_STATEMENTS[fact.change]).format_map(words)
+        return _sentence(_choose_form(_RESOLVED, stream).format_map(words))
+    words["s"] = stream.choice(_SEVERITY[_SCALE.get(finding, "default")][fact.severity])
+    words["x"] = f"{words['s']} {words['n']}"
+    text = _choose_form(_STATEMENTS[fact.change], stream).format_map(words)
     if fact.cause is not None:
         text += ", " + stream.choice(_CAUSE[fact.cause])
     return _sentence(text)

@@ -33,6 +33,11 @@ def phantom_vision_folder() -> str:
     return _folder("vision")
 
 
+def phantom_decoder_folder() -> str:
+    """Folder of the small GPT-2-shaped language model of phantom reports, for `from_pretrained_backbones(decoder=...)`."""
+    return _folder("decoder")
+
+
 def phantom_tokenizer_folder() -> str:
     """Folder of the small byte-level BPE tokenizer with PriorRG's seven tokens."""
     return _folder("tokenizer")
@@ -74,6 +79,7 @@ __all__ = [
     "load_phantom_model",
     "load_phantom_tokenizer",
     "load_phantom_vision",
+    "phantom_decoder_folder",
     "phantom_model_folder",
     "phantom_tokenizer_folder",
     "phantom_vision_folder",
