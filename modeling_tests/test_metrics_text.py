@@ -159,6 +159,17 @@ def test_without_java_meteor_is_skipped_with_a_note_and_nothing_takes_its_place(
         text_metrics.meteor(["a b."], ["a b."])
 
 
+def test_nltks_meteor_is_what_nltk_computes():
+    score = pytest.importorskip("nltk.translate.meteor_score", reason="NLTK is not installed").single_meteor_score
+    predictions, references = reports(6, seed=2)
+    try:
+        scores = text_metrics.text_overlap(predictions, references, metrics=["meteor_nltk"])
+    except ImportError as error:
+        pytest.skip(str(error))
+    texts = zip(map(prepare_text, predictions), map(prepare_text, references), strict=True)
+    assert scores == {"meteor_nltk": pytest.approx(np.mean([score(r.split(), p.split()) for p, r in texts]))}
+
+
 # ---- METEOR ----
 
 

@@ -33,6 +33,10 @@ REPLICATES = typer.Option(1000, min=1, help="Bootstrap replicates.", rich_help_p
 CONFIDENCE = typer.Option(0.95, min=0.5, max=0.999, help="Of the intervals.", rich_help_panel=SCORES)
 SEED = typer.Option(0, help="Of bootstrap, tests and whatever is drawn.", rich_help_panel=SCORES)
 METEOR = typer.Option(True, help="Compute METEOR 1.5 (Java).", rich_help_panel=SCORES)
+METEOR_NLTK = typer.Option(
+    False, help="Compute NLTK's METEOR too, as meteor_nltk: another definition, not comparable with METEOR 1.5.",
+    rich_help_panel=SCORES,
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -58,8 +62,8 @@ def _fail(error: Exception) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _metrics(meteor: bool) -> tuple[str, ...]:
-    return ("bleu", "rouge_l", "cider", "meteor") if meteor else ("bleu", "rouge_l", "cider")
+def _metrics(meteor: bool, meteor_nltk: bool = False) -> tuple[str, ...]:
+    return ("bleu", "rouge_l", "cider", *(["meteor"] if meteor else []), *(["meteor_nltk"] if meteor_nltk else []))
 
 
 def _generation(num_beams: int | None, max_length: int | None) -> dict[str, int]:
@@ -94,6 +98,7 @@ def evaluate(
         rich_help_panel=SCORES,
     ),
     meteor: bool = METEOR,
+    meteor_nltk: bool = METEOR_NLTK,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
     seed: int = SEED,
@@ -120,7 +125,7 @@ def evaluate(
     from .evaluation.evaluate import evaluate_file, evaluate_model
 
     scoring = {
-        "metrics": _metrics(meteor), "clinical": tuple(clinical), "replicates": replicates, "confidence": confidence,
+        "metrics": _metrics(meteor, meteor_nltk), "clinical": tuple(clinical), "replicates": replicates, "confidence": confidence,
         "seed": seed, "plots": plots, "name": name,
     }  # fmt: skip
     try:

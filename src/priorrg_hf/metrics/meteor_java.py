@@ -255,7 +255,9 @@ def meteor_nltk_statistics(predictions: Sequence[str], references: Sequence[str]
     try:
         from nltk.translate.meteor_score import single_meteor_score
     except ImportError as error:
-        raise ImportError("meteor_nltk needs NLTK: pip install nltk") from error
+        raise ImportError(
+            "meteor_nltk needs NLTK: pip install nltk, then python -c \"import nltk; nltk.download('wordnet')\""
+        ) from error
     try:
         scores = [
             single_meteor_score(reference.split(), prediction.split())
