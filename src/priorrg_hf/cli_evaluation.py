@@ -57,9 +57,21 @@ def _pairs(values: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
+def _seeds(value: str) -> list[int]:
+    try:
+        return [int(seed) for seed in value.split(",")]
+    except ValueError:
+        raise ValueError(f"--seeds {value!r}: write whole numbers with commas between them, e.g. 0,1,2") from None
+
+
 def _fail(error: Exception) -> typer.Exit:
     typer.secho(f"Error: {error}", err=True, fg="red")
     return typer.Exit(2)
+
+
+def _tell_left_out(skipped: dict[str, str]) -> None:
+    for name, reason in skipped.items():
+        typer.secho(f"left out: {name}: {reason}", err=True, fg="yellow")
 
 
 def _metrics(meteor: bool, meteor_nltk: bool = False) -> tuple[str, ...]:
@@ -189,6 +201,7 @@ def sweep(
     max_length: int = MAX_LENGTH,
     device: str = DEVICE,
     dtype: str = DTYPE,
+    strict: bool = STRICT,
     resume: bool = RESUME,
 ) -> None:
     """What the model loses when inputs are missing or wrong: one table and one plot for each question.
@@ -203,11 +216,12 @@ def sweep(
             model, data, output, questions=tuple(what) or None, steps=steps, split=None if split == "all" else split,
             source_format=data_format, image_root=image_root, columns=_pairs(column, "--column"), views=views, limit=limit,
             metrics=_metrics(meteor), replicates=replicates, seed=seed, batch_size=batch_size, num_workers=num_workers,
-            device=device, dtype=dtype, resume=resume, generation=_generation(num_beams, max_length),
+            device=device, dtype=dtype, strict=strict, resume=resume, generation=_generation(num_beams, max_length),
         )  # fmt: skip
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise _fail(error) from error
     typer.echo(result.table)
+    _tell_left_out(result.result["skipped"])
     typer.echo(f"Tables and plots: {result.folder / 'sweep.md'}")
 
 
@@ -237,7 +251,7 @@ def ablate(
             for variant in plan["variants"]:
                 typer.echo(f"{variant['name']}: {variant.get('about', '')}")
             return
-        chosen = [int(seed) for seed in seeds.split(",")] if seeds else None
+        chosen = _seeds(seeds) if seeds else None
         result = run_ablation(plan, output, only=tuple(only) or None, seeds=chosen)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise _fail(error) from error
@@ -272,6 +286,7 @@ def retrieve(
     num_workers: int = NUM_WORKERS,
     device: str = DEVICE,
     dtype: str = DTYPE,
+    strict: bool = STRICT,
 ) -> None:
     """Retrieval between images and reports, both directions, with and without prior and context. Embeddings are stored."""
     from .evaluation.retrieval import run_retrieval
@@ -281,9 +296,10 @@ def retrieve(
             model, data, output, per_class=per_class, classes=classes.split(",") if classes else None, backend=backend,
             split=None if split == "all" else split, source_format=data_format, image_root=image_root,
             columns=_pairs(column, "--column"), views=views, limit=limit, seed=seed, batch_size=batch_size,
-            num_workers=num_workers, device=device, dtype=dtype,
+            num_workers=num_workers, device=device, dtype=dtype, strict=strict,
         )  # fmt: skip
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise _fail(error) from error
     typer.echo(result.table)
+    _tell_left_out(result.result["skipped"])
     typer.echo(f"Scores: {result.folder / 'retrieval.json'}")
