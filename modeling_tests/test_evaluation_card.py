@@ -346,6 +346,69 @@ def test_command_on_a_csv(tmp_path):
     assert data["num_examples"] == 4 and data["against"]["scores"]["bleu_4"]["value"] == 0.0
 
 
+def test_scores_of_a_hostile_file_are_those_of_the_library(tmp_path):
+    """From a CSV as spreadsheets write it to the library's own figures, with nothing between but the published preparation."""
+    import csv
+
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    pairs = [
+        *TEXTS, ("", "Lungs are clear."), ('A "quoted", text.', "A quoted text."), ("größe ≥ 4.5 cm. 肺", "größe 4.5 cm. 肺"),
+        ("a ||| b. ||| c.", "a ||| b."), ("Heart is\nnormal.\r\nNo effusion.", "Heart is normal. No effusion."), ("same.", "same."),
+        (" " + "very long text . " * 3000, "very long . " * 2500),
+    ]  # fmt: skip
+    with open(tmp_path / "a.csv", "w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, lineterminator="\r\n").writerows([("generated_report", "reference_report"), *pairs])
+    run = CliRunner().invoke(
+        app,
+        [
+            "evaluate",
+            str(tmp_path / "a.csv"),
+            "-o",
+            str(tmp_path / "out"),
+            "--no-meteor",
+            "--no-plots",
+            "--replicates",
+            "5",
+        ],
+    )
+    assert run.exit_code == 0, run.output
+    scores = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["protocols"]["full"]
+
+    def prepared(text):
+        return (
+            re.sub(" +", " ", " ".join(text.split()).replace(".", " ."))
+            if "\n" in text
+            else re.sub(" +", " ", text.replace(".", " ."))
+        )
+
+    res = {i: [prepared(p)] for i, (p, _) in enumerate(pairs)}
+    gts = {i: [prepared(r)] for i, (_, r) in enumerate(pairs)}
+    bleus = Bleu(4).compute_score(gts, res, verbose=0)[0]
+    expected = {f"bleu_{n}": bleus[n - 1] for n in range(1, 5)}
+    expected["cider"] = Cider().compute_score(gts, res)[0]
+    short = list(range(len(pairs) - 1))  # the library's ROUGE-L takes minutes for the long pair
+    rouge = Rouge().compute_score({i: gts[i] for i in short}, {i: res[i] for i in short})[0]
+    long = text_overlap([pairs[-1][0]], [pairs[-1][1]], metrics=["rouge_l"])["rouge_l"]
+    expected["rouge_l"] = (rouge * len(short) + long) / len(pairs)
+    for name, value in expected.items():
+        assert scores[name]["value"] == pytest.approx(value, abs=1e-9), name
+
+
+def test_a_failing_meteor_program_costs_the_card_only_its_score(monkeypatch):
+    monkeypatch.setattr(scoring, "meteor_unavailable_reason", lambda: None)
+
+    def fail(*texts):
+        raise RuntimeError("the METEOR program failed (exit code 1)")
+
+    monkeypatch.setattr(scoring, "meteor_statistics", fail)
+    scored = scoring.score_reports(make_rows(), metrics=(*FAST, "meteor"), replicates=5)
+    assert "meteor" not in scored.scores["full"] and "bleu_4" in scored.scores["full"]
+    assert any("METEOR is skipped. the METEOR program failed" in note for note in scored.notes)
+
+
 def test_nltks_meteor_comes_only_when_asked_for(tmp_path, monkeypatch):
     from priorrg_hf.metrics import text_metrics
     from priorrg_hf.metrics.statistics import mean_statistics

@@ -201,6 +201,18 @@ def test_only_paraphrases_that_cannot_match_are_left_out(monkeypatch, tmp_path):
 
 
 @needs_java
+def test_reports_too_long_for_the_program_are_named_at_once(monkeypatch):
+    monkeypatch.setattr(meteor_java, "_run", lambda *args: pytest.fail("the program was started"))
+    words = " ".join(random.Random(0).choices(WORDS, k=30_000))
+    for prediction, reference in ((words, "a b."), ("word " * 500, "word " * 200)):
+        with pytest.raises(meteor_java.MeteorUnavailableError, match="cannot align report 1: .* words against"):
+            text_metrics.meteor(["a b.", prediction], ["a b.", reference])
+        with pytest.warns(UserWarning, match="METEOR is skipped.*report 1"):
+            scores = text_metrics.text_overlap(["a b.", prediction], ["a b.", reference], metrics=["bleu", "meteor"])
+        assert "meteor" not in scores and scores["bleu_1"] > 0
+
+
+@needs_java
 def test_meteor_never_hangs():
     with pytest.raises(RuntimeError, match="did not answer within"):
         meteor_java.meteor_match_statistics(["a b"], ["a b"], timeout=0.05)

@@ -1,5 +1,6 @@
 """Scores with intervals of a list of generated reports: both reference protocols, subsets, paired comparison of two systems."""
 
+import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from ..metrics.temporal import temporal_statistics
 from ..metrics.text_metrics import TEXT_METRICS, prepare_text, text_overlap_statistics
 from .report_file import ReportRow
 
+
+logger = logging.getLogger(__name__)
 
 FULL, CUT = "full", "cut"
 PROTOCOLS = {
@@ -111,8 +114,17 @@ def report_statistics(
             raw = references_of(rows, FULL)
             temporal = temporal_statistics([row.prediction for row in rows], raw, has_prior)
             result[FULL].append(temporal)
+        whole = None
         if meteor is not None:
-            whole = meteor.result()
+            try:
+                whole = meteor.result()
+            except (
+                RuntimeError
+            ) as error:  # too long a report, or the program failed: the other scores are none the worse for it
+                logger.warning("METEOR is skipped. %s", error)
+                if notes is not None:
+                    notes.append(f"METEOR is skipped. {error}")
+        if whole is not None:
             for index, protocol in enumerate(protocols):
                 part = slice(index * len(rows), (index + 1) * len(rows))
                 per_report = {name: values[part] for name, values in whole.per_report.items()}

@@ -18,7 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from .meteor_java import java_version, meteor_nltk_statistics, meteor_statistics, meteor_unavailable_reason
+from .meteor_java import (
+    MeteorUnavailableError,
+    java_version,
+    meteor_nltk_statistics,
+    meteor_statistics,
+    meteor_unavailable_reason,
+)
 from .statistics import ReportStatistics, check_pairs, joined, mean_statistics
 
 
@@ -163,8 +169,8 @@ def text_overlap_statistics(
         metrics (sequence of `str`): some of `"bleu"`, `"rouge_l"`, `"cider"`, `"meteor"`; `"meteor_nltk"`, another METEOR under its own name, only
             when named here.
         prepare (`bool`, defaults to `True`): put the texts through [`prepare_text`]. It changes nothing on texts that already are.
-        missing (`str`, defaults to `"skip"`): without Java, `"skip"` leaves METEOR out with a warning, `"raise"` raises
-            `MeteorUnavailableError`.
+        missing (`str`, defaults to `"skip"`): without Java, or with a pair too long for METEOR's program, `"skip"` leaves METEOR out with a
+            warning, `"raise"` raises `MeteorUnavailableError`.
 
     Raises:
         `ValueError`, `TypeError`: lists of different length, no reports, an entry that is no text, an unknown metric.
@@ -191,7 +197,12 @@ def text_overlap_statistics(
         if "meteor_nltk" in metrics:
             parts.append(meteor_nltk_statistics(predictions, references))
         if waiting is not None:
-            parts.append(waiting.result())
+            try:
+                parts.append(waiting.result())
+            except MeteorUnavailableError as error:
+                if missing == "raise":
+                    raise
+                warnings.warn(f"METEOR is skipped. {error}", stacklevel=2)
     if not parts:
         raise ValueError("no metric is left to compute: METEOR alone was asked for and is not available")
     return joined(parts)
