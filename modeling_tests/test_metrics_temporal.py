@@ -106,6 +106,11 @@ def test_has_comparison(text, compares):
             {"pleural_effusion:left": "worse", "pleural_effusion:right": "improved"},
         ),
         ("Lung volumes have increased.", {"lung_volumes": "improved"}),
+        ("Poor inspiration, with radiological progression.", {"overall": "worse"}),
+        ("Left effusion, with interval improvement.", {"pleural_effusion:left": "improved"}),
+        ("There has been symptomatic improvement.", {}),
+        ("Opacities with greater involvement of the apices than before.", {"consolidation": "worse"}),
+        ("Follow-up radiographs in six weeks to document resolution.", {}),
     ],
 )
 def test_changes_that_were_once_read_wrongly(text, changes):

@@ -99,7 +99,8 @@ def java_version() -> str | None:
 
 
 def _one_line(text: str) -> str:
-    # "|||" separates fields of the protocol; as in pycocoevalcap it is taken out, and the double space it leaves is folded.
+    # "|||" separates fields of the protocol; as pycocoevalcap does with predictions it is taken out, and the double space it leaves is
+    # folded. In a reference, too: there pycocoevalcap lets it through, and the program reads two references.
     text = text.replace("|||", "").replace("  ", " ")
     return re.sub(r"[\r\n\0]+", " ", text)
 
