@@ -258,6 +258,23 @@ def test_worst_page_marks_differences_and_escapes_text(tmp_path):
     assert "cannot be shown" in html and "not for clinical decisions" in html
 
 
+def test_worst_page_says_what_differs_and_what_is_empty(tmp_path):
+    rows = [
+        ReportRow("side", "Small right effusion.", "Small left effusion.", has_prior=True, days_before=67.5569),
+        ReportRow("level", "Moderate left effusion is larger.", "Small left effusion is larger.", has_prior=True, days_before=1.0),
+        ReportRow("alone", "Lungs are clear.", "Left effusion is larger.", has_prior=True, days_before=3.18),
+        ReportRow("empty", " ", "Left effusion, unchanged.", has_prior=False),
+    ]  # fmt: skip
+    html = worst_page.write_worst_page(errors.study_errors(rows), tmp_path / "worst.html").read_text(encoding="utf-8")
+    side, level, alone, empty = html.split("<section")[1:]
+    assert '>effusion</mark><small class="read">right</small>' in side and '<small class="read">left</small>' in side
+    assert '<small class="read">moderate</small>' in level and '<small class="read">mild</small>' in level
+    assert '<small class="read">' not in alone  # the other text does not speak of it
+    assert "omitted: pleural effusion left (worse)" in alone and "change of" not in alone
+    assert "The report is empty." in empty and "omitted: pleural effusion left (unchanged)" in empty
+    assert "68 days before" in side and "1 day before" in level and "3.2 days before" in alone
+
+
 def test_marking_leaves_agreement_alone():
     assert "<mark" not in str(worst_page.marked_text("Left effusion. Lungs are clear.", "Left effusion.", "wrong"))
 
