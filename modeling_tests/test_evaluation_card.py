@@ -458,6 +458,9 @@ def test_command_errors_name_the_remedy(tmp_path):
         (["no_such_model"], "name the studies too"),
         ([str(table), "somewhere"], "file of reports"),
         ([str(table), "-c", "prediction"], "write NAME=VALUE"),
+        ([str(tmp_path / "gone.csv")], "there is no file"),
+        ([str(table), "--limit", "3"], "without --limit"),
+        (["no_such_model", "studies.csv", "--processor", "x"], "a model brings its own"),
     ):
         run = CliRunner().invoke(app, ["evaluate", *arguments, "-o", str(tmp_path / "out")])
         assert run.exit_code == 2 and message in " ".join(run.output.split()), run.output

@@ -6,6 +6,7 @@ import typer
 
 
 PANEL = "Evaluation"
+REPORT_FILES = (".csv", ".tsv", ".json", ".jsonl")
 SOURCE, SCORES, WRITING = "Studies", "Scores", "Writing"
 
 DATA = typer.Argument(None, help="Any source that `priorrg data check` reads; not needed for a file of reports.")
@@ -131,8 +132,13 @@ def evaluate(
 
     A file:    priorrg evaluate reports.csv -c prediction=OUTPUT -c reference=FINDINGS -o evaluation
 
-    Writes evaluation.json, evaluation.md, plots and worst_studies.html. Every score has a bootstrap interval; references are scored in
-    full and, as published, cut at the model's report length.
+    Writes evaluation.json, evaluation.md (the card), plots and worst_studies.html (the twenty worst).
+
+    Every score has a bootstrap interval, or the card says why not.
+
+    References are scored in full and, as published, cut at the model's report length (for a file: --processor).
+
+    Columns of a file that make the card richer: example_id, study_id, patient_id, has_prior, has_context, view_position, days_before.
     """
     from .evaluation.evaluate import evaluate_file, evaluate_model
 
@@ -144,10 +150,18 @@ def evaluate(
         scoring["weights"] = _pairs(weights, "--weights")
         columns = _pairs(column, "--column")
         if Path(model).is_file():
-            if data is not None:
-                raise ValueError(f"{model} is a file of reports: it is scored as it is, without {data}")
+            given = {"--limit": limit, "--views": views, "--image-root": image_root, "--format": data_format}
+            unused = [option for option, value in given.items() if value is not None]
+            if data is not None or unused:
+                raise ValueError(
+                    f"{model} is a file of reports: it is scored as it is, without {data or ', '.join(unused)}"
+                )
             result = evaluate_file(model, output, columns=columns, processor=processor, against=against, **scoring)
         else:
+            if Path(model).suffix.lower() in REPORT_FILES:
+                raise ValueError(f"there is no file {model}")
+            if processor is not None:
+                raise ValueError("--processor is for a file of reports; a model brings its own")
             if data is None:
                 raise ValueError(
                     f"{model} is no file of reports; to evaluate a model name the studies too: priorrg evaluate MODEL DATA"
@@ -274,7 +288,11 @@ def retrieve(
     classes: str = typer.Option(
         None, help="Comma-separated label names. Default: the five CheXpert classes.", rich_help_panel=SCORES
     ),
-    backend: str = typer.Option("auto", help="auto, torch or faiss.", rich_help_panel=SCORES),
+    backend: str = typer.Option(
+        "auto",
+        help="torch; faiss (pip install 'priorrg-hf[retrieval]'); or auto: faiss from 200,000 candidates on, where installed. Both exact.",
+        rich_help_panel=SCORES,
+    ),
     split: str = SPLIT,
     image_root: Path = IMAGE_ROOT,
     data_format: str = FORMAT,

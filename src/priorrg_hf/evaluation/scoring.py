@@ -118,9 +118,8 @@ def report_statistics(
         if meteor is not None:
             try:
                 whole = meteor.result()
-            except (
-                RuntimeError
-            ) as error:  # too long a report, or the program failed: the other scores are none the worse for it
+            except RuntimeError as error:
+                # Too long a report, or the program failed: the other scores are none the worse for it.
                 logger.warning("METEOR is skipped. %s", error)
                 if notes is not None:
                     notes.append(f"METEOR is skipped. {error}")
