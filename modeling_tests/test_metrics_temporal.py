@@ -41,10 +41,10 @@ def test_the_annotated_set_is_large_and_covers_every_change():
     ("part", "field", "precision", "recall"),
     [
         # What was measured, rounded down. The reader was tuned on the development half only.
-        ("development", "changes", 0.99, 0.99),
-        ("held_out", "changes", 0.98, 0.97),
-        ("development", "severities", 0.99, 0.99),
-        ("held_out", "severities", 0.95, 0.95),
+        ("development", "changes", 1.0, 1.0),
+        ("held_out", "changes", 0.99, 0.97),
+        ("development", "severities", 1.0, 1.0),
+        ("held_out", "severities", 0.96, 0.96),
     ],
 )
 def test_precision_and_recall_on_annotated_sentences(part, field, precision, recall):
