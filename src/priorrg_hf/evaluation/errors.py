@@ -205,10 +205,10 @@ def repetition_and_length(rows: Sequence[ReportRow], bootstrap: Mapping[str, Any
     return result
 
 
-def _analysis(rows: Sequence[ReportRow], settings: Mapping[str, Any] | None) -> dict[str, Any]:
+def _analysis(errors: Sequence[StudyErrors], settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    rows = [item.row for item in errors]
     bootstrap = None if settings is None else {**settings, "groups": patient_groups(rows)}
     predictions, references = [row.prediction for row in rows], [row.reference for row in rows]
-    errors = study_errors(rows)
     return {
         "findings": finding_scores(predictions, references, bootstrap),
         "hallucinations": _by_site(errors, "hallucinated"),
@@ -231,14 +231,19 @@ def error_analysis(rows: Sequence[ReportRow], settings: Mapping[str, Any] | None
     Returns:
         `dict` with `findings` (precision, recall, F1 by finding), `hallucinations` and `omissions` (count by site, and the studies),
         `severity_confusion`, `change_confusion`, `direction_reversals`, `unsupported_comparisons` (the studies), `repetition` (with
-        lengths), and `subsets`: the same by name of a subset (with and without prior and context, view, time gap), with `n`.
+        lengths), and `subsets`: the same by name of a subset (with and without prior and context, view, time gap), with `n` and with
+        counts of studies in place of the lists, which are those of the whole.
     """
-    rows = [row for row in rows if row.reference is not None]
+    errors = study_errors(rows)
     subsets = {}
-    for name, mask in subset_masks(rows).items():
-        part = [row for row, kept in zip(rows, mask, strict=True) if kept]
-        subsets[name] = {"n": len(part), **_analysis(part, settings)}
-    return {**_analysis(rows, settings), "subsets": subsets}
+    for name, mask in subset_masks([item.row for item in errors]).items():
+        part = [item for item, kept in zip(errors, mask, strict=True) if kept]
+        found = _analysis(part, settings)
+        for listed in ("hallucinations", "omissions", "direction_reversals"):
+            found[listed]["studies"] = len(found[listed]["studies"])
+        found["unsupported_comparisons"] = len(found["unsupported_comparisons"])
+        subsets[name] = {"n": len(part), **found}
+    return {**_analysis(errors, settings), "subsets": subsets}
 
 
 def differing_statements(text: str, other: str) -> list[Statement]:

@@ -1,5 +1,6 @@
 """Repetition, duplicates and length: a generator that writes one report for everybody shows here, and hides in BLEU."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,8 +10,9 @@ from .report_reader import split_sentences
 from .statistics import ReportStatistics, check_pairs, safe_ratio
 
 
-def _sentences(text: str) -> list[str]:
-    return [" ".join(sentence.lower().split()).strip(" .") for _, sentence in split_sentences(text)]
+@functools.lru_cache(maxsize=20_000)
+def _sentences(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(sentence.lower().split()).strip(" .") for _, sentence in split_sentences(text))
 
 
 def _normalised(text: str) -> str:
