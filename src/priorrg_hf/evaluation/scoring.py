@@ -127,7 +127,9 @@ def report_statistics(
             for index, protocol in enumerate(protocols):
                 part = slice(index * len(rows), (index + 1) * len(rows))
                 per_report = {name: values[part] for name, values in whole.per_report.items()}
-                result[protocol].append(ReportStatistics(whole.values[part], whole.score, per_report, whole.columns))
+                # Among the text scores, before those of change.
+                statistics = ReportStatistics(whole.values[part], whole.score, per_report, whole.columns)
+                result[protocol].insert(1 if others else 0, statistics)
     return {protocol: joined(parts) for protocol, parts in result.items()}
 
 
@@ -164,8 +166,13 @@ def score_reports(
         if CUT not in protocols:
             notes.append(
                 "Scored on full references only: the reports file has no references cut by the model's tokenizer. "
-                "Name the model's processor to get the published protocol too."
+                "Name the model's processor (--processor) to get the published protocol too."
             )
+    if all(row.has_prior is None for row in with_reference):
+        notes.append(
+            "Which studies have a prior is not known (column has_prior): changes are scored on all of them, and comparisons without a "
+            "prior are not counted."
+        )
     statistics = report_statistics(with_reference, protocols, metrics=metrics, notes=notes)
     groups = patient_groups(with_reference)
     settings = {"replicates": replicates, "confidence": confidence, "seed": seed}
@@ -207,7 +214,7 @@ def _with_clinical(
 def reason_without_interval(entry: Interval, units: int) -> str | None:
     """Why a score has no interval worth the name, or `None` where it has one. `units` is how many reports or patients are drawn from."""
     if not math.isfinite(entry.value):
-        return "nothing to score: no report states it"
+        return "nothing to score"
     if not math.isfinite(entry.low):
         return "no resample had anything to score"
     if units == 1:
