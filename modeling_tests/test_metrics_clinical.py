@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -173,6 +174,20 @@ def test_missing_radeval_says_what_to_install(monkeypatch):
         clinical.clinical_scores(["a"], ["b"])
     with pytest.raises(ImportError):
         clinical.rcb_scorer()
+
+
+def test_a_package_missing_behind_radeval_is_not_called_missing_weights(monkeypatch):
+    def get_metric_class(name):
+        raise ModuleNotFoundError("No module named 'medspacy'")
+
+    registry = types.ModuleType("registry")
+    registry.get_metric_class = get_metric_class
+    for name in ("radeval", "radeval.metrics"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "radeval.metrics._registry", registry)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    with pytest.raises(clinical.ClinicalScorerError, match=r"needs a package that is not installed.*'medspacy'"):
+        clinical.load_scorer("ratescore")
 
 
 def test_unreachable_weights_are_explained(monkeypatch):

@@ -127,7 +127,12 @@ def _metric_class(name: str) -> type:
     ):
         sys.meta_path.append(_RadEvalAlias())
     with _explained_numpy_mismatch(name):
-        return get_metric_class(SCORERS[name].radeval)
+        try:
+            return get_metric_class(SCORERS[name].radeval)
+        except ImportError as error:
+            raise ClinicalScorerError(
+                f"{name} needs a package that is not installed: pip install 'priorrg-hf[clinical]' ({error})"
+            ) from error
 
 
 @contextmanager
