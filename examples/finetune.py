@@ -14,7 +14,7 @@ from transformers import HfArgumentParser, set_seed
 
 from priorrg_hf import PriorRGReportTrainer, PriorRGReportTrainingArguments
 from priorrg_hf.checkpointing import last_complete_checkpoint
-from priorrg_hf.report_metrics import ReportMetrics
+from priorrg_hf.report_metrics import ReportMetrics, priors_shown
 from priorrg_hf.training_runs import (
     DataArguments,
     ModelArguments,
@@ -36,13 +36,16 @@ def main() -> None:
     # From a stage-1 folder everything shared is taken over; layer fusion, its norm and the decoder are new.
     model, processor = build_for_finetuning(model_arguments, views_of(examples["train"], examples["validation"]))
 
+    metrics = None
+    if training.predict_with_generate:
+        metrics = ReportMetrics(processor, has_prior=priors_shown(examples["validation"]))
     trainer = PriorRGReportTrainer(
         model,
         training,
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         processing_class=processor,
-        compute_metrics=ReportMetrics(processor) if training.predict_with_generate else None,
+        compute_metrics=metrics,
     )
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(training.output_dir))
     trainer.save_model()

@@ -20,7 +20,7 @@ from priorrg_hf import (
     PriorRGReportTrainingArguments,
 )
 from priorrg_hf.data import as_examples, load_studies
-from priorrg_hf.report_metrics import ReportMetrics
+from priorrg_hf.report_metrics import ReportMetrics, priors_shown
 
 
 @dataclass
@@ -63,7 +63,7 @@ def main() -> None:
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         processing_class=processor,
-        compute_metrics=ReportMetrics(processor),
+        compute_metrics=ReportMetrics(processor, has_prior=priors_shown(examples["validation"])),
     )
     trainer.train()
 

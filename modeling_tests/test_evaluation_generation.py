@@ -160,6 +160,12 @@ def test_the_model_keeps_its_mode(model, processor, rows, tmp_path):
         ("a.jsonl", '{"example_id": "1", "prediction": "a", "reference": "b"}\n' * 2, "stands already in line 1"),
         ("a.jsonl", "", "holds no reports"),
         ("a.jsonl", '{"prediction": ["a", "b"], "reference": "b"}\n', "expected text"),
+        ("a.csv", "prediction,reference\na,b,c\n", "line 2: more cells than the header.*comma.*double quotes"),
+        ("a.csv", "prediction,reference,days_before\na,b,soon\n", "line 2, days_before: 'soon'"),
+        ("a.json", '{"prediction": "a", "reference": "b"}', "columns of equal length"),
+        ("a.json", '{"prediction": ["a"], "reference": ["b", "c"]}', "columns of equal length"),
+        ("a.json", '{"prediction": "a"}\n{"prediction": "b"}\n', "called .jsonl"),
+        ("a.json", '"text"', "got str"),
     ],
 )
 def test_bad_report_files_are_explained(tmp_path, name, content, message):
@@ -177,3 +183,59 @@ def test_report_tables_by_usual_and_by_given_names(tmp_path):
     assert rows[0].reference == "other."
     (tmp_path / "c.json").write_text(json.dumps({"hyps": ["a"], "refs": ["b"]}), encoding="utf-8")
     assert read_reports(tmp_path / "c.json")[0].prediction == "a"
+
+
+def test_report_files_that_are_not_utf_8_are_explained(tmp_path):
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).write_bytes(
+            "prediction,reference\nKöln,b\n".encode("utf-16" if name == "a.csv" else "latin-1")
+        )
+        with pytest.raises(ValueError, match=f"{name} is not UTF-8.*save it as UTF-8"):
+            read_reports(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("header", "prediction", "reference"),
+    [
+        ("reference_report,generated_report", 1, 0),
+        ("study_id,reference_reports,report", 2, 1),
+        ("report,prediction", 1, 0),
+        (",images_id,gts,preds", 3, 2),
+        ("\ufeffReference,Prediction", 1, 0),
+    ],
+)
+def test_columns_of_published_files(tmp_path, header, prediction, reference):
+    cells = [f"text {place}" for place in range(header.count(",") + 1)]
+    (tmp_path / "a.csv").write_text(f"{header}\n{','.join(cells)}\n", encoding="utf-8")
+    row = read_reports(tmp_path / "a.csv")[0]
+    assert (row.prediction, row.reference) == (f"text {prediction}", f"text {reference}")
+
+
+def test_a_column_named_by_the_user_is_not_taken_twice(tmp_path):
+    (tmp_path / "a.csv").write_text("findings,report\na,b\n", encoding="utf-8")
+    rows = read_reports(tmp_path / "a.csv", columns={"prediction": "findings"})
+    assert (rows[0].prediction, rows[0].reference) == ("a", "b")
+    (tmp_path / "b.csv").write_text("report\na\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no column for the prediction: it has report"):
+        read_reports(tmp_path / "b.csv")
+
+
+def test_several_images_of_a_study_are_several_rows(tmp_path):
+    (tmp_path / "a.csv").write_text("study_id,prediction,reference\ns1,a,x\ns2,b,y\ns1,c,x\n", encoding="utf-8")
+    rows = read_reports(tmp_path / "a.csv")
+    assert [(row.example_id, row.study_id) for row in rows] == [("s1", "s1"), ("s2", "s2"), ("s1 (2)", "s1")]
+    (tmp_path / "a.csv").write_text("example_id,prediction,reference\ne,a,x\ne,b,y\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 3: example 'e' stands already in line 2"):
+        read_reports(tmp_path / "a.csv")
+
+
+def test_windows_line_ends_byte_order_mark_and_line_breaks_in_cells(tmp_path):
+    text = 'prediction,reference\r\n"Heart is normal.\r\nNo ""effusion"", no edema.","Heart is normal."\r\nclear.,clear.\r\n'
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    rows = read_reports(tmp_path / "a.csv")
+    assert rows[0].prediction == 'Heart is normal.\r\nNo "effusion", no edema.' and len(rows) == 2
+    lines = [json.dumps({"prediction": row.prediction, "reference": row.reference}) for row in rows]
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\r\n\r\n")
+    assert [(r.prediction, r.reference) for r in read_reports(tmp_path / "a.jsonl")] == [
+        (r.prediction, r.reference) for r in rows
+    ]

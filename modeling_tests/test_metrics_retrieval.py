@@ -97,7 +97,7 @@ def test_faiss_missing_is_explained(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match="pip install faiss"):
+    with pytest.raises(ImportError, match=r"pip install 'priorrg-hf\[retrieval\]'"):
         search(torch.ones(1, 3), torch.ones(2, 3), 1, backend="faiss")
 
 

@@ -41,10 +41,10 @@ def test_the_annotated_set_is_large_and_covers_every_change():
     ("part", "field", "precision", "recall"),
     [
         # What was measured, rounded down. The reader was tuned on the development half only.
-        ("development", "changes", 0.99, 0.99),
-        ("held_out", "changes", 0.98, 0.97),
-        ("development", "severities", 0.99, 0.99),
-        ("held_out", "severities", 0.95, 0.95),
+        ("development", "changes", 1.0, 1.0),
+        ("held_out", "changes", 0.99, 0.97),
+        ("development", "severities", 1.0, 1.0),
+        ("held_out", "severities", 0.96, 0.96),
     ],
 )
 def test_precision_and_recall_on_annotated_sentences(part, field, precision, recall):
@@ -106,6 +106,11 @@ def test_has_comparison(text, compares):
             {"pleural_effusion:left": "worse", "pleural_effusion:right": "improved"},
         ),
         ("Lung volumes have increased.", {"lung_volumes": "improved"}),
+        ("Poor inspiration, with radiological progression.", {"overall": "worse"}),
+        ("Left effusion, with interval improvement.", {"pleural_effusion:left": "improved"}),
+        ("There has been symptomatic improvement.", {}),
+        ("Opacities with greater involvement of the apices than before.", {"consolidation": "worse"}),
+        ("Follow-up radiographs in six weeks to document resolution.", {}),
     ],
 )
 def test_changes_that_were_once_read_wrongly(text, changes):

@@ -159,6 +159,17 @@ def test_without_java_meteor_is_skipped_with_a_note_and_nothing_takes_its_place(
         text_metrics.meteor(["a b."], ["a b."])
 
 
+def test_nltks_meteor_is_what_nltk_computes():
+    score = pytest.importorskip("nltk.translate.meteor_score", reason="NLTK is not installed").single_meteor_score
+    predictions, references = reports(6, seed=2)
+    try:
+        scores = text_metrics.text_overlap(predictions, references, metrics=["meteor_nltk"])
+    except ImportError as error:
+        pytest.skip(str(error))
+    texts = zip(map(prepare_text, predictions), map(prepare_text, references), strict=True)
+    assert scores == {"meteor_nltk": pytest.approx(np.mean([score(r.split(), p.split()) for p, r in texts]))}
+
+
 # ---- METEOR ----
 
 
@@ -187,6 +198,18 @@ def test_only_paraphrases_that_cannot_match_are_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(meteor_java, "_READ_BYTES", 7)  # entries are cut between reads
     kept = meteor_java._paraphrases_of(table, ["SCORE ||| The LEFT lung. ||| Can't, can not Größe"]).decode()
     assert kept.splitlines()[1::3] == ["left lung", "can not", "größe"]
+
+
+@needs_java
+def test_reports_too_long_for_the_program_are_named_at_once(monkeypatch):
+    monkeypatch.setattr(meteor_java, "_run", lambda *args: pytest.fail("the program was started"))
+    words = " ".join(random.Random(0).choices(WORDS, k=30_000))
+    for prediction, reference in ((words, "a b."), ("word " * 500, "word " * 200)):
+        with pytest.raises(meteor_java.MeteorUnavailableError, match="cannot align report 1: .* words against"):
+            text_metrics.meteor(["a b.", prediction], ["a b.", reference])
+        with pytest.warns(UserWarning, match="METEOR is skipped.*report 1"):
+            scores = text_metrics.text_overlap(["a b.", prediction], ["a b.", reference], metrics=["bleu", "meteor"])
+        assert "meteor" not in scores and scores["bleu_1"] > 0
 
 
 @needs_java

@@ -14,7 +14,7 @@ from training_helpers import example_rows, processor_and_config, stage_2_model
 
 from priorrg_hf import PriorRGForReportGeneration, PriorRGProcessor
 from priorrg_hf.conversion import convert_checkpoint
-from priorrg_hf.report_metrics import ReportMetrics
+from priorrg_hf.report_metrics import ReportMetrics, priors_shown
 
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -130,6 +130,9 @@ def test_stage_scripts(table, tmp_path, monkeypatch, name):
         "--tokenizer", tmp_path / "tokenizer", "--max_steps", 1, "--use_cpu", "--disable_tqdm", "true",
         *(["--generation_max_length", 10] if name == "finetune.py" else []),
     )  # fmt: skip
+    if name == "finetune.py":
+        report = json.loads((tmp_path / "out" / "training_report.json").read_text(encoding="utf-8"))
+        assert "eval_unsupported_comparisons" in report["last_evaluation"]  # two validation studies, none with a prior
     assert (tmp_path / "out" / "training_report.json").is_file() and (tmp_path / "out" / "model.safetensors").is_file()
 
 
@@ -157,3 +160,26 @@ def test_report_metrics_with_and_without_clinical_scores(converted):
 
     Evaluation.label_ids[1] = -100  # a study that could not be read
     assert metrics(Evaluation)["bleu_1"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_report_metrics_count_comparisons_without_a_prior(converted):
+    processor = PriorRGProcessor.from_pretrained(converted)
+    texts = ["The effusion is unchanged.", "Clear lungs.", "The opacity has improved.", "Nothing."]
+
+    class Evaluation:
+        predictions = processor.encode_reports(texts)["labels"].numpy()
+        label_ids = processor.encode_reports(["Small effusion.", "Clear lungs.", "The opacity has improved.", "x"])[
+            "labels"
+        ].numpy()
+
+    Evaluation.label_ids[3] = -100  # a study that could not be read, with a prior
+    rows = [{"prior_image": None}, {"prior_image": None}, {"prior_image": "film.png"}, {"prior_image": "film.png"}]
+    assert priors_shown(rows) == [False, False, True, True]
+    metrics = ReportMetrics(processor, clinical_scorer=lambda p, r: {}, has_prior=priors_shown(rows))
+    scores = metrics(Evaluation)
+    assert scores["unsupported_comparisons"] == 0.5
+    assert scores["change_f1"] == 1.0  # the change said without a prior is no matter of F1
+    plain = ReportMetrics(processor, clinical_scorer=lambda p, r: {})
+    assert "unsupported_comparisons" not in plain(Evaluation) and plain(Evaluation)["change_f1"] < 1.0
+    other = ReportMetrics(processor, clinical_scorer=lambda p, r: {}, has_prior=[True])
+    assert "unsupported_comparisons" not in other(Evaluation)

@@ -6,6 +6,7 @@ import typer
 
 
 PANEL = "Evaluation"
+REPORT_FILES = (".csv", ".tsv", ".json", ".jsonl")
 SOURCE, SCORES, WRITING = "Studies", "Scores", "Writing"
 
 DATA = typer.Argument(None, help="Any source that `priorrg data check` reads; not needed for a file of reports.")
@@ -33,6 +34,10 @@ REPLICATES = typer.Option(1000, min=1, help="Bootstrap replicates.", rich_help_p
 CONFIDENCE = typer.Option(0.95, min=0.5, max=0.999, help="Of the intervals.", rich_help_panel=SCORES)
 SEED = typer.Option(0, help="Of bootstrap, tests and whatever is drawn.", rich_help_panel=SCORES)
 METEOR = typer.Option(True, help="Compute METEOR 1.5 (Java).", rich_help_panel=SCORES)
+METEOR_NLTK = typer.Option(
+    False, help="Compute NLTK's METEOR too, as meteor_nltk: another definition, not comparable with METEOR 1.5.",
+    rich_help_panel=SCORES,
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -53,13 +58,25 @@ def _pairs(values: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
+def _seeds(value: str) -> list[int]:
+    try:
+        return [int(seed) for seed in value.split(",")]
+    except ValueError:
+        raise ValueError(f"--seeds {value!r}: write whole numbers with commas between them, e.g. 0,1,2") from None
+
+
 def _fail(error: Exception) -> typer.Exit:
     typer.secho(f"Error: {error}", err=True, fg="red")
     return typer.Exit(2)
 
 
-def _metrics(meteor: bool) -> tuple[str, ...]:
-    return ("bleu", "rouge_l", "cider", "meteor") if meteor else ("bleu", "rouge_l", "cider")
+def _tell_left_out(skipped: dict[str, str]) -> None:
+    for name, reason in skipped.items():
+        typer.secho(f"left out: {name}: {reason}", err=True, fg="yellow")
+
+
+def _metrics(meteor: bool, meteor_nltk: bool = False) -> tuple[str, ...]:
+    return ("bleu", "rouge_l", "cider", *(["meteor"] if meteor else []), *(["meteor_nltk"] if meteor_nltk else []))
 
 
 def _generation(num_beams: int | None, max_length: int | None) -> dict[str, int]:
@@ -94,6 +111,7 @@ def evaluate(
         rich_help_panel=SCORES,
     ),
     meteor: bool = METEOR,
+    meteor_nltk: bool = METEOR_NLTK,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
     seed: int = SEED,
@@ -114,23 +132,36 @@ def evaluate(
 
     A file:    priorrg evaluate reports.csv -c prediction=OUTPUT -c reference=FINDINGS -o evaluation
 
-    Writes evaluation.json, evaluation.md, plots and worst_studies.html. Every score has a bootstrap interval; references are scored in
-    full and, as published, cut at the model's report length.
+    Writes evaluation.json, evaluation.md (the card), plots and worst_studies.html (the twenty worst).
+
+    Every score has a bootstrap interval, or the card says why not.
+
+    References are scored in full and, as published, cut at the model's report length (for a file: --processor).
+
+    Columns of a file that make the card richer: example_id, study_id, patient_id, has_prior, has_context, view_position, days_before.
     """
     from .evaluation.evaluate import evaluate_file, evaluate_model
 
     scoring = {
-        "metrics": _metrics(meteor), "clinical": tuple(clinical), "replicates": replicates, "confidence": confidence,
+        "metrics": _metrics(meteor, meteor_nltk), "clinical": tuple(clinical), "replicates": replicates, "confidence": confidence,
         "seed": seed, "plots": plots, "name": name,
     }  # fmt: skip
     try:
         scoring["weights"] = _pairs(weights, "--weights")
         columns = _pairs(column, "--column")
         if Path(model).is_file():
-            if data is not None:
-                raise ValueError(f"{model} is a file of reports: it is scored as it is, without {data}")
+            given = {"--limit": limit, "--views": views, "--image-root": image_root, "--format": data_format}
+            unused = [option for option, value in given.items() if value is not None]
+            if data is not None or unused:
+                raise ValueError(
+                    f"{model} is a file of reports: it is scored as it is, without {data or ', '.join(unused)}"
+                )
             result = evaluate_file(model, output, columns=columns, processor=processor, against=against, **scoring)
         else:
+            if Path(model).suffix.lower() in REPORT_FILES:
+                raise ValueError(f"there is no file {model}")
+            if processor is not None:
+                raise ValueError("--processor is for a file of reports; a model brings its own")
             if data is None:
                 raise ValueError(
                     f"{model} is no file of reports; to evaluate a model name the studies too: priorrg evaluate MODEL DATA"
@@ -184,6 +215,7 @@ def sweep(
     max_length: int = MAX_LENGTH,
     device: str = DEVICE,
     dtype: str = DTYPE,
+    strict: bool = STRICT,
     resume: bool = RESUME,
 ) -> None:
     """What the model loses when inputs are missing or wrong: one table and one plot for each question.
@@ -198,11 +230,12 @@ def sweep(
             model, data, output, questions=tuple(what) or None, steps=steps, split=None if split == "all" else split,
             source_format=data_format, image_root=image_root, columns=_pairs(column, "--column"), views=views, limit=limit,
             metrics=_metrics(meteor), replicates=replicates, seed=seed, batch_size=batch_size, num_workers=num_workers,
-            device=device, dtype=dtype, resume=resume, generation=_generation(num_beams, max_length),
+            device=device, dtype=dtype, strict=strict, resume=resume, generation=_generation(num_beams, max_length),
         )  # fmt: skip
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise _fail(error) from error
     typer.echo(result.table)
+    _tell_left_out(result.result["skipped"])
     typer.echo(f"Tables and plots: {result.folder / 'sweep.md'}")
 
 
@@ -232,7 +265,7 @@ def ablate(
             for variant in plan["variants"]:
                 typer.echo(f"{variant['name']}: {variant.get('about', '')}")
             return
-        chosen = [int(seed) for seed in seeds.split(",")] if seeds else None
+        chosen = _seeds(seeds) if seeds else None
         result = run_ablation(plan, output, only=tuple(only) or None, seeds=chosen)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise _fail(error) from error
@@ -255,7 +288,11 @@ def retrieve(
     classes: str = typer.Option(
         None, help="Comma-separated label names. Default: the five CheXpert classes.", rich_help_panel=SCORES
     ),
-    backend: str = typer.Option("auto", help="auto, torch or faiss.", rich_help_panel=SCORES),
+    backend: str = typer.Option(
+        "auto",
+        help="torch; faiss (pip install 'priorrg-hf[retrieval]'); or auto: faiss from 200,000 candidates on, where installed. Both exact.",
+        rich_help_panel=SCORES,
+    ),
     split: str = SPLIT,
     image_root: Path = IMAGE_ROOT,
     data_format: str = FORMAT,
@@ -267,6 +304,7 @@ def retrieve(
     num_workers: int = NUM_WORKERS,
     device: str = DEVICE,
     dtype: str = DTYPE,
+    strict: bool = STRICT,
 ) -> None:
     """Retrieval between images and reports, both directions, with and without prior and context. Embeddings are stored."""
     from .evaluation.retrieval import run_retrieval
@@ -276,9 +314,10 @@ def retrieve(
             model, data, output, per_class=per_class, classes=classes.split(",") if classes else None, backend=backend,
             split=None if split == "all" else split, source_format=data_format, image_root=image_root,
             columns=_pairs(column, "--column"), views=views, limit=limit, seed=seed, batch_size=batch_size,
-            num_workers=num_workers, device=device, dtype=dtype,
+            num_workers=num_workers, device=device, dtype=dtype, strict=strict,
         )  # fmt: skip
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise _fail(error) from error
     typer.echo(result.table)
+    _tell_left_out(result.result["skipped"])
     typer.echo(f"Scores: {result.folder / 'retrieval.json'}")

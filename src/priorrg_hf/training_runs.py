@@ -311,7 +311,7 @@ def run_finetuning(
     data: DataArguments, model: ModelArguments, training: PriorRGReportTrainingArguments
 ) -> dict[str, Any]:
     """Stage 2 from study table to model folder. Returns the facts of the run, as in `training_report.json`."""
-    from .report_metrics import ReportMetrics
+    from .report_metrics import ReportMetrics, priors_shown
 
     examples = load_training_examples(data)
     adapt_to_missing_validation(training, examples["validation"])
@@ -319,13 +319,16 @@ def run_finetuning(
     network, processor = build_for_finetuning(model, views_of(examples["train"], examples["validation"]))
     if model.lora:
         network = _with_lora(network, model)
+    metrics = None
+    if training.predict_with_generate:
+        metrics = ReportMetrics(processor, has_prior=priors_shown(examples["validation"]))
     trainer = PriorRGReportTrainer(
         model=network,
         args=training,
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         processing_class=processor,
-        compute_metrics=ReportMetrics(processor) if training.predict_with_generate else None,
+        compute_metrics=metrics,
     )
     return _run(trainer, examples)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..file_writing import write_text_whole
 from ..metrics.bootstrap import Interval
-from ..metrics.repetition import most_frequent_reports, repetition_scores
+from ..metrics.repetition import most_frequent_reports
 from ..metrics.text_metrics import TEXT_METRICS, scorer_versions
 from ..version import __version__
 from .errors import error_analysis, study_errors, worst_studies
@@ -23,10 +23,17 @@ from .report_file import ReportRow
 from .scoring import CUT, FULL, PROTOCOLS, compare_systems, score_reports, subset_scores
 
 
-SUBSET_METRICS = ("bleu_4", "rouge_l", "meteor", "cider", "change_f1", "presence_f1", "unsupported_comparisons")
+SUBSET_METRICS = (
+    "bleu_4", "rouge_l", "meteor", "cider", "presence_f1", "change_f1", "direction_reversals", "attribute_f1", "unsupported_comparisons",
+    "chexbert_14_micro_f1", "radgraph_partial_f1",
+)  # fmt: skip
+# Of the lines on variety and length, those that tell subsets apart.
+SUBSET_LENGTHS = (
+    "words_mean", "reference_words_mean", "length_ratio", "repeated_sentences", "distinct_reports", "duplicate_reports", "most_frequent_report",
+)  # fmt: skip
 WORST_STUDIES = 20
 DISPLAY_NAMES = {
-    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L", "meteor": "METEOR 1.5", "cider": "CIDEr-D",
+    "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L", "meteor": "METEOR 1.5", "meteor_nltk": "METEOR (NLTK)", "cider": "CIDEr-D",
     "change_f1": "Change F1", "presence_f1": "Presence F1", "attribute_f1": "Attribute F1", "chexbert_14_micro_f1": "CheXbert-14 micro F1",
     "radgraph_partial_f1": "RadGraph partial F1",
 }  # fmt: skip
@@ -95,9 +102,11 @@ def model_index(result: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return eval_results_to_model_index(name, results) if results else []
 
 
-def _versions(clinical: Sequence[str]) -> dict[str, str | None]:
+def _versions(metrics: Sequence[str], clinical: Sequence[str]) -> dict[str, str | None]:
     versions: dict[str, str | None] = {"priorrg_hf": __version__, **scorer_versions()}
     versions.update({name: installed_version(name) for name in ("numpy", "torch", "transformers", "datasets")})
+    if "meteor_nltk" in metrics:
+        versions["nltk"] = installed_version("nltk")
     if clinical:
         versions["radeval"] = installed_version("radeval")
     return versions
@@ -109,10 +118,19 @@ def _number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
+def _interval(entry: Mapping[str, Any], why: str | None = None) -> str:
+    if why is not None:
+        return why
     if entry.get("low") is None or entry.get("high") is None:
         return "–"
     return f"{_number(entry['low'])} to {_number(entry['high'])}"
+
+
+def _with_interval(value: float | None, bounds: Sequence[float | None] | None) -> str:
+    """A value with its interval in one cell of a table."""
+    if value is None or not bounds or None in bounds or not all(map(math.isfinite, bounds)):
+        return _number(value)
+    return f"{_number(value)} ({_number(bounds[0])} to {_number(bounds[1])})"
 
 
 def _confusion_table(table: Mapping[str, Any]) -> str:
@@ -145,6 +163,8 @@ def render_card(result: Mapping[str, Any], *, name: str, plots: Sequence[str] = 
         omitted=list(result["errors"]["omissions"]["counts"].items())[:10],
         number=_number,
         interval=_interval,
+        cell=_with_interval,
+        subset_lengths=SUBSET_LENGTHS,
         signed=lambda value: "–" if value is None else f"{value:+.3f}",
         confusion=_confusion_table,
     )
@@ -178,7 +198,8 @@ def evaluate_reports(
         rows (sequence of [`ReportRow`]): see `read_reports`.
         output_dir (`str`): made if need be; each file is written whole or not at all.
         name (`str`): of the system, in headings.
-        metrics, clinical, weights: see `scoring.score_reports`.
+        metrics, clinical: see `scoring.score_reports`.
+        weights (mapping, *optional*): local folders of the clinical scorers' weights, see `priorrg_hf.metrics.clinical.load_scorer`.
         against, against_name: reports of another system for a paired test.
         examples (mapping, *optional*): example id -> example row, for images in the page of the worst studies.
         dataset, dataset_id, split (`str`, *optional*): what was evaluated on.
@@ -192,8 +213,14 @@ def evaluate_reports(
     """
     folder = Path(output_dir)
     bootstrap = {"replicates": replicates, "confidence": confidence, "seed": seed}
-    scored = score_reports(rows, metrics=metrics, clinical=clinical, weights=weights, **bootstrap)
+    scorers = {}
+    if clinical:  # loaded once for both systems, and before anything that takes time
+        from ..metrics.clinical import load_scorer
+
+        scorers = {scorer: load_scorer(scorer, weights=weights) for scorer in clinical}
+    scored = score_reports(rows, metrics=metrics, clinical=clinical, scorers=scorers, **bootstrap)
     kept = scored.rows
+    errors = _plain(error_analysis(kept, bootstrap))
     patients = {row.patient_id for row in kept if row.patient_id is not None}
     result: dict[str, Any] = {
         "metrics": _metrics(scored.scores[FULL]),
@@ -208,16 +235,17 @@ def evaluate_reports(
         "skipped": skipped,
         "bootstrap": {**bootstrap, "unit": scored.resampled},
         "protocols": {protocol: _plain(scores) for protocol, scores in scored.scores.items()},
-        "repetition": _plain(repetition_scores([r.prediction for r in kept], [r.reference for r in kept])),
+        "no_interval": scored.no_interval,
+        "repetition": errors.pop("repetition"),
         "most_frequent_reports": [
             {"report": text, "studies": count}
             for text, count in most_frequent_reports([r.prediction for r in kept], 5)
         ],
         "subsets": _plain(subset_scores(scored, SUBSET_METRICS)),
-        "errors": _plain(error_analysis(kept)),
+        "errors": errors,
         "against": None,
         "tokenisation": "space before '.', runs of spaces folded, split at white space; no lower-casing",
-        "versions": _versions(clinical),
+        "versions": _versions(metrics, clinical),
         "fingerprints": {
             **(fingerprints or {}),
             "predictions": text_fingerprint(row.prediction for row in kept),
@@ -226,7 +254,7 @@ def evaluate_reports(
         "notes": list(scored.notes),
     }
     if against is not None:
-        compared = compare_systems(kept, against, metrics=metrics, **bootstrap)
+        compared = compare_systems(kept, against, metrics=metrics, clinical=clinical, scorers=scorers, **bootstrap)
         result["against"] = _plain({"name": against_name, **compared})
     result["model_index"] = model_index(result, name)
 

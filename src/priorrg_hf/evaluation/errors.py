@@ -1,37 +1,77 @@
 """Where generated reports go wrong: finding by finding, hallucinations, confusions of severity and change, the worst studies."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..metrics.bootstrap import bootstrap_intervals
+from ..metrics.repetition import repetition_scores, repetition_statistics
 from ..metrics.report_lexicon import CHANGES, SEVERITIES
 from ..metrics.report_reader import Statement, has_comparison, read_report
-from ..metrics.statistics import precision_recall_f1
+from ..metrics.statistics import ReportStatistics, precision_recall_f1
 from ..metrics.temporal import changes_of, direction_reversals, present_sites, severities_of
 from ..metrics.text_metrics import rouge_l_statistics
 from .report_file import ReportRow
+from .scoring import patient_groups, subset_masks
 
 
 NOT_SAID = "not said"
+FINDING_SCORES = ("precision", "recall", "f1")
 
 
-def finding_scores(predictions: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall and F1 of presence by finding, sides counted apart; `n` is how often the references have it."""
-    counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
-    for prediction, reference in zip(predictions, references, strict=True):
+def finding_statistics(predictions: Sequence[str], references: Sequence[str]) -> tuple[list[str], ReportStatistics]:
+    """Findings, the most frequent in the references first, and summable counts of their presence, sides counted apart.
+
+    Scores are named `"pleural_effusion:precision"`, `":recall"` and `":f1"`; the counts of a finding are hits, predicted, expected.
+    """
+    places: dict[str, int] = {}
+    counted: list[tuple[int, int, int]] = []  # (report, finding, column)
+    for report, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
         said, true = present_sites(prediction), present_sites(reference)
-        for place, sites in enumerate((said & true, said, true)):
+        for column, sites in enumerate((said & true, said, true)):
             for site in sites:
-                counts[site.partition(":")[0]][place] += 1
+                counted.append((report, places.setdefault(site.partition(":")[0], len(places)), column))
+    counts = np.zeros((len(predictions), max(1, len(places)), 3))
+    if counted:
+        np.add.at(counts, tuple(np.array(counted).T), 1)
+    total = counts.sum(axis=0)
+    findings = sorted(places, key=lambda name: (-total[places[name], 2], -total[places[name], 1], name))
+    counts = counts[:, [places[name] for name in findings]].reshape(len(predictions), -1)
+
+    def score(sums: np.ndarray) -> dict[str, np.ndarray]:
+        scores = {}
+        for index, name in enumerate(findings):
+            parts = precision_recall_f1(*(sums[..., 3 * index + column] for column in range(3)))
+            scores.update({f"{name}:{what}": part for what, part in zip(FINDING_SCORES, parts, strict=True)})
+        return scores
+
+    columns = [f"{name}:{what}" for name in findings for what in ("hits", "predicted", "expected")]
+    return findings, ReportStatistics(counts, score, {}, columns)
+
+
+def finding_scores(
+    predictions: Sequence[str], references: Sequence[str], bootstrap: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Precision, recall and F1 of presence by finding, sides counted apart; `n` and `predicted` are how often the references and the
+    predictions have it.
+
+    `bootstrap` holds arguments of `bootstrap_intervals`; with it each entry has `intervals`: `{"precision": (low, high), ...}`.
+    """
+    findings, statistics = finding_statistics(predictions, references)
+    scores = statistics.corpus()
+    total = dict(zip(statistics.columns, statistics.values.sum(axis=0), strict=True))
+    drawn = bootstrap_intervals(statistics, **bootstrap) if bootstrap is not None and findings else {}
     table = {}
-    for finding, (hits, predicted, expected) in sorted(counts.items(), key=lambda item: -item[1][2]):
-        precision, recall, f1 = (float(x) for x in precision_recall_f1(hits, predicted, expected))
-        table[finding] = {
-            "n": int(expected), "predicted": int(predicted), "precision": precision, "recall": recall, "f1": f1,
-        }  # fmt: skip
+    for name in findings:
+        entry: dict[str, Any] = {"n": int(total[f"{name}:expected"]), "predicted": int(total[f"{name}:predicted"])}
+        entry.update({what: scores[f"{name}:{what}"] for what in FINDING_SCORES})
+        if drawn:
+            intervals = {what: drawn[f"{name}:{what}"] for what in FINDING_SCORES}
+            entry["intervals"] = {what: (interval.low, interval.high) for what, interval in intervals.items()}
+        table[name] = entry
     return table
 
 
@@ -147,33 +187,63 @@ def worst_studies(errors: Sequence[StudyErrors], count: int = 20) -> list[StudyE
     return sorted(errors, key=badness)[:count]
 
 
-def error_analysis(rows: Sequence[ReportRow]) -> dict[str, Any]:
-    """Tables of errors over all reports with a reference; JSON-serialisable.
+def _by_site(errors: Sequence[StudyErrors], name: str) -> dict[str, Any]:
+    sites = Counter(site for item in errors for site in getattr(item, name))
+    studies = [
+        {"example_id": item.row.example_id, "sites": getattr(item, name)} for item in errors if getattr(item, name)
+    ]
+    return {"counts": dict(sites.most_common()), "studies": studies}
+
+
+def repetition_and_length(rows: Sequence[ReportRow], bootstrap: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`{"scores": ..., "intervals": {name: (low, high)}}` of [`repetition_scores`]; those that no resample can give have no interval."""
+    predictions, references = [row.prediction for row in rows], [row.reference or "" for row in rows]
+    result: dict[str, Any] = {"scores": repetition_scores(predictions, references), "intervals": {}}
+    if bootstrap is not None:
+        drawn = bootstrap_intervals(repetition_statistics(predictions, references), **bootstrap)
+        result["intervals"] = {name: (interval.low, interval.high) for name, interval in drawn.items()}
+    return result
+
+
+def _analysis(errors: Sequence[StudyErrors], settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    rows = [item.row for item in errors]
+    bootstrap = None if settings is None else {**settings, "groups": patient_groups(rows)}
+    predictions, references = [row.prediction for row in rows], [row.reference for row in rows]
+    return {
+        "findings": finding_scores(predictions, references, bootstrap),
+        "hallucinations": _by_site(errors, "hallucinated"),
+        "omissions": _by_site(errors, "omitted"),
+        "severity_confusion": severity_confusion(predictions, references),
+        "change_confusion": change_confusion(predictions, references, [row.has_prior for row in rows]),
+        "direction_reversals": _by_site(errors, "reversed"),
+        "unsupported_comparisons": [item.row.example_id for item in errors if item.unsupported],
+        "repetition": repetition_and_length(rows, bootstrap),
+    }
+
+
+def error_analysis(rows: Sequence[ReportRow], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Tables of errors over all reports with a reference, and over each subset of them; JSON-serialisable.
+
+    Args:
+        rows (sequence of [`ReportRow`]): the reports.
+        settings (mapping, *optional*): `replicates`, `confidence` and `seed` of the bootstrap; without it there are no intervals.
 
     Returns:
         `dict` with `findings` (precision, recall, F1 by finding), `hallucinations` and `omissions` (count by site, and the studies),
-        `severity_confusion`, `change_confusion`, `direction_reversals`, `unsupported_comparisons` (the studies).
+        `severity_confusion`, `change_confusion`, `direction_reversals`, `unsupported_comparisons` (the studies), `repetition` (with
+        lengths), and `subsets`: the same by name of a subset (with and without prior and context, view, time gap), with `n` and with
+        counts of studies in place of the lists, which are those of the whole.
     """
-    rows = [row for row in rows if row.reference is not None]
-    predictions, references = [row.prediction for row in rows], [row.reference for row in rows]
     errors = study_errors(rows)
-
-    def by_site(name: str) -> dict[str, Any]:
-        sites = Counter(site for item in errors for site in getattr(item, name))
-        studies = [
-            {"example_id": item.row.example_id, "sites": getattr(item, name)} for item in errors if getattr(item, name)
-        ]
-        return {"counts": dict(sites.most_common()), "studies": studies}
-
-    return {
-        "findings": finding_scores(predictions, references),
-        "hallucinations": by_site("hallucinated"),
-        "omissions": by_site("omitted"),
-        "severity_confusion": severity_confusion(predictions, references),
-        "change_confusion": change_confusion(predictions, references, [row.has_prior for row in rows]),
-        "direction_reversals": by_site("reversed"),
-        "unsupported_comparisons": [item.row.example_id for item in errors if item.unsupported],
-    }
+    subsets = {}
+    for name, mask in subset_masks([item.row for item in errors]).items():
+        part = [item for item, kept in zip(errors, mask, strict=True) if kept]
+        found = _analysis(part, settings)
+        for listed in ("hallucinations", "omissions", "direction_reversals"):
+            found[listed]["studies"] = len(found[listed]["studies"])
+        found["unsupported_comparisons"] = len(found["unsupported_comparisons"])
+        subsets[name] = {"n": len(part), **found}
+    return {**_analysis(errors, settings), "subsets": subsets}
 
 
 def differing_statements(text: str, other: str) -> list[Statement]:
@@ -195,12 +265,15 @@ def differing_statements(text: str, other: str) -> list[Statement]:
 
 
 __all__ = [
+    "FINDING_SCORES",
     "NOT_SAID",
     "StudyErrors",
     "change_confusion",
     "differing_statements",
     "error_analysis",
     "finding_scores",
+    "finding_statistics",
+    "repetition_and_length",
     "severity_confusion",
     "study_errors",
     "worst_studies",

@@ -84,9 +84,9 @@ def _draw_scores(protocols: Mapping[str, Mapping[str, Any]], path: Path) -> Path
         )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=-0.02)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside upper right", ncols=2, fontsize=8)
     return _save(figure, path)
 
 
@@ -111,10 +111,10 @@ def _draw_findings(findings: Mapping[str, Mapping[str, Any]], path: Path) -> Pat
         axes.barh(
             [row + 0.27 * (shift - 1) for row in range(len(names))], values, height=0.25, color=colour, label=score
         )
-    axes.set_yticks(range(len(names)), [f"{name} ({findings[name]['n']})" for name in names])
+    axes.set_yticks(range(len(names)), [f"{name.replace('_', ' ')} ({findings[name]['n']})" for name in names])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside upper right", ncols=3, fontsize=8)
     return _save(figure, path)
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +14,12 @@ from typing import Any
 # What people call these columns; the first that is present is taken.
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "prediction": (
-        "prediction", "predictions", "pred", "preds", "generated", "generated_report", "generated_text", "hypothesis",
+        "prediction", "predictions", "pred", "preds", "generated", "generated_report", "generated_reports", "generated_text", "hypothesis",
         "hypotheses", "hyp", "hyps", "candidate", "output", "res", "generated_findings",
     ),
     "reference": (
         "reference", "references", "ref", "refs", "ground_truth", "groundtruth", "gt", "gts", "target", "label",
-        "reference_report", "findings", "report",
+        "reference_report", "reference_reports", "findings",
     ),
     "example_id": ("example_id", "id", "image_id", "images_id", "dicom_id"),
     "study_id": ("study_id",),
@@ -28,6 +30,8 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "view_position": ("view_position", "view"),
     "days_before": ("days_before",),
 }  # fmt: skip
+# Some call the reference so, others the prediction: it is the one of the two that has no other column.
+EITHER = "report"
 _TRUE, _FALSE = {"true", "1", "yes", "1.0"}, {"false", "0", "no", "0.0"}
 
 
@@ -77,36 +81,68 @@ def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
                     raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
 
 
-def _raw_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        csv.field_size_limit(2**31 - 1)
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            yield from enumerate(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","), start=2)
-    elif suffix == ".json":
+def _table_rows(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    csv.field_size_limit(2**31 - 1)
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter)
+        try:
+            for row in reader:  # a row with line breaks in a cell takes several lines: its number is that of the last
+                if None in row:
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: more cells than the header has columns; put text with a "
+                        f"{'comma' if delimiter == ',' else 'tab'} in double quotes"
+                    )
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {reader.line_num}: no table ({error})") from None
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        if isinstance(content, Mapping):
-            content = [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
-        yield from enumerate(content, start=1)
-    else:
-        yield from json_lines(path)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error}); a file with an object a line is called .jsonl") from None
+    if isinstance(content, Mapping):
+        lengths = {name: len(values) for name, values in content.items() if isinstance(values, list)}
+        if not content or len(lengths) < len(content) or len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"{path}: expected a list of rows, or columns of equal length, got {lengths or 'no columns'}"
+            )
+        content = [dict(zip(content, values, strict=True)) for values in zip(*content.values(), strict=True)]
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of rows, or columns, got {type(content).__name__}")
+    yield from enumerate(content, start=1)
+
+
+def _raw_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".csv", ".tsv"):
+            yield from _table_rows(path, "\t" if suffix == ".tsv" else ",")
+        else:
+            yield from _json_rows(path) if suffix == ".json" else json_lines(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
 
 
 def _find_columns(available: Sequence[str], columns: Mapping[str, str] | None, path: Path) -> dict[str, str]:
     unknown = sorted(set(columns or {}) - set(COLUMN_NAMES))
     if unknown:
         raise ValueError(f"unknown fields {unknown}; columns can be named for {', '.join(COLUMN_NAMES)}")
-    found = {}
-    folded = {name.strip().lower(): name for name in available if isinstance(name, str)}
+    found = dict(columns or {})
+    for column in found.values():
+        if column not in available:
+            raise ValueError(f"{path} has no column {column!r}; it has {', '.join(map(str, available))}")
+    folded = {name.strip().lower(): name for name in available if isinstance(name, str) and name not in found.values()}
     for field, candidates in COLUMN_NAMES.items():
-        if columns and field in columns:
-            if columns[field] not in available:
-                raise ValueError(f"{path} has no column {columns[field]!r}; it has {', '.join(map(str, available))}")
-            found[field] = columns[field]
-            continue
         name = next((folded[candidate] for candidate in candidates if candidate in folded), None)
         if name is not None:
-            found[field] = name
+            found.setdefault(field, name)
+    missing = [field for field in ("prediction", "reference") if field not in found]
+    if len(missing) == 1 and EITHER in folded:
+        found[missing[0]] = folded[EITHER]
     for field in ("prediction", "reference"):
         if field not in found:
             raise ValueError(
@@ -125,6 +161,16 @@ def _boolean(value: Any, where: str) -> bool | None:
     if text in _TRUE | _FALSE:
         return text in _TRUE
     raise ValueError(f"{where}: {value!r} is neither true nor false")
+
+
+def _number(value: Any, where: str) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}, days_before: {value!r} is no number of days") from None
+    return number if math.isfinite(number) else None
 
 
 def _text(value: Any, where: str, field: str) -> str | None:
@@ -146,7 +192,9 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
 
     Returns:
         `list[ReportRow]` in the order of the file. A missing prediction is the empty report; a missing reference (in CSV and TSV an
-        empty cell) is `None`. Rows are named by `example_id`, else by `study_id`, else by their place in the file.
+        empty cell) is `None`. Rows are named by `example_id` or a column like it, else by `study_id`, else by their place in the file.
+        Only a column called `example_id` must be unique; of other names (`study_id`, where a study has several images) those that come again
+        are numbered.
 
     Raises:
         `FileNotFoundError`, `ValueError`: naming the line and the column.
@@ -154,7 +202,7 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of reports at {path}")
-    rows, found, seen = [], None, {}
+    rows, found, seen, times = [], None, {}, Counter()
     is_table = path.suffix.lower() in (".csv", ".tsv")
     for number, raw in _raw_rows(path):
         where = f"{path}, line {number}"
@@ -181,19 +229,21 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
         if is_table:  # a CSV file has no other way to leave a cell out
             texts["reference"] = texts["reference"] or None
         texts["example_id"] = texts["example_id"] or texts["study_id"] or str(len(rows))
-        if texts["example_id"] in seen:
+        if texts["example_id"] in seen and found.get("example_id") == "example_id":
             raise ValueError(
                 f"{where}: example {texts['example_id']!r} stands already in line {seen[texts['example_id']]}. Where a study has "
                 "several rows, give each an example_id of its own."
             )
         seen[texts["example_id"]] = number
-        days = values.get("days_before")
+        times[texts["example_id"]] += 1
+        if times[texts["example_id"]] > 1:
+            texts["example_id"] += f" ({times[texts['example_id']]})"
         rows.append(
             ReportRow(
                 **texts,
                 has_prior=_boolean(values.get("has_prior"), where),
                 has_context=_boolean(values.get("has_context"), where),
-                days_before=float(days) if days not in (None, "") else None,
+                days_before=_number(values.get("days_before"), where),
             )
         )
     if not rows:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from ..file_writing import write_bytes_whole, write_text_whole
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
 from .evaluate import load_evaluation_data
 from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint
-from .generation import collate_readable
+from .generation import BadStudyError, collate_readable
 from .sweep import Change, ChangedExamples, without_context, without_prior
 
+
+logger = logging.getLogger(__name__)
 
 CONDITIONS: dict[str, Change | None] = {
     "all inputs": None,
@@ -42,10 +45,16 @@ def embed_studies(
     *,
     batch_size: int = 16,
     num_workers: int = 0,
+    strict: bool = False,
     progress: bool = True,
     description: str = "images",
 ) -> tuple[np.ndarray, list[str], dict[str, str]]:
-    """Image-with-context embeddings of stage 1: `(embeddings (readable, dim) float32, example ids, skipped with reasons)`."""
+    """Image-with-context embeddings of stage 1: `(embeddings (readable, dim) float32, example ids, skipped with reasons)`.
+
+    Raises:
+        `BadStudyError`: with `strict`, at the first study that cannot be read.
+        `ValueError`: none can be read.
+    """
     import torch
     from torch.utils.data import DataLoader
     from tqdm.auto import tqdm
@@ -66,6 +75,12 @@ def embed_studies(
     loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers)
     for batch, names, bad in tqdm(loader, desc=description, unit="batch", disable=not progress):
         skipped.update(bad)
+        for name, reason in bad.items():
+            if strict:
+                raise BadStudyError(
+                    f"study {name}: {reason}. Repair or remove it, or run without strict to leave such studies out."
+                )
+            logger.warning("study %s is left out: %s", name, reason)
         if batch is not None:
             with torch.inference_mode():
                 moved = {name: value.to(model.device) for name, value in batch.items()}
@@ -101,18 +116,25 @@ def _image_key(keys: ImageKeys, source: Any) -> str:
         return str(source.get("path") if isinstance(source, Mapping) else source)
 
 
-def _stored(path: Path, key: str, compute) -> dict[str, np.ndarray]:
-    """Arrays from a safetensors file, if it was made for `key`; computed and stored otherwise."""
+def _stored(
+    path: Path, key: str, compute: Callable, complete: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays, and studies left out with reasons, from a safetensors file if it was made for `key`; computed and stored otherwise.
+
+    With `complete` a file that leaves studies out is not taken: they are tried again.
+    """
     from safetensors import safe_open
     from safetensors.numpy import load_file, save
 
     if path.is_file():
         with safe_open(path, "numpy") as file:
-            if (file.metadata() or {}).get("key") == key:
-                return load_file(path)
-    arrays = compute()
-    write_bytes_whole(path, save(arrays, metadata={"key": key}))
-    return arrays
+            metadata = file.metadata() or {}
+            skipped = json.loads(metadata.get("skipped", "{}"))
+            if metadata.get("key") == key and not (complete and skipped):
+                return load_file(path), skipped
+    arrays, skipped = compute()
+    write_bytes_whole(path, save(arrays, metadata={"key": key, "skipped": json.dumps(skipped)}))
+    return arrays, skipped
 
 
 def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: str = "float32"):
@@ -144,6 +166,7 @@ def retrieval_of_examples(
     backend: str = "auto",
     batch_size: int = 16,
     num_workers: int = 0,
+    strict: bool = False,
     progress: bool = True,
 ) -> RetrievalResult:
     """Scores example rows with findings under each condition; see [`run_retrieval`].
@@ -152,6 +175,11 @@ def retrieval_of_examples(
         examples (`Dataset`): rows of `as_examples`, all with findings.
         classes (sequence, *optional*): class of each row, for Cat-Precision.
         conditions (sequence of `str`): some of `CONDITIONS`.
+        strict (`bool`, defaults to `False`): stop at the first study that cannot be read. Otherwise it is left out of every condition,
+            so that all are scored on the same studies, and listed in `result["skipped"]`, also when embeddings come from file.
+
+    Raises:
+        `ValueError`: a study without findings; `BadStudyError`, one of them: an unreadable one, with `strict`.
     """
     folder = Path(output_dir)
     names = [str(name) for name in examples["example_id"]]
@@ -169,15 +197,8 @@ def retrieval_of_examples(
     }
     text = _stored(
         folder / "embeddings_reports.safetensors", settings_fingerprint(base),
-        lambda: {"reports": embed_reports(model, processor, reports, progress=progress)},
-    )["reports"]  # fmt: skip
-    result: dict[str, Any] = {
-        "n": len(names),
-        "conditions": {},
-        "fingerprints": base,
-        "backend": backend,
-        "skipped": {},
-    }
+        lambda: ({"reports": embed_reports(model, processor, reports, progress=progress)}, {}),
+    )[0]["reports"]  # fmt: skip
     keys = ImageKeys()
     base["preprocessing"] = preprocessing_fingerprint(processor)
     base["images"] = text_fingerprint(
@@ -188,30 +209,39 @@ def retrieval_of_examples(
     base["views"] = text_fingerprint(
         view for name in ("view_position", "prior_view_position") for view in examples[name]
     )
+    skipped: dict[str, str] = {}
+    embedded: dict[str, dict[str, np.ndarray]] = {}
     for condition in conditions:
         changed = ChangedExamples(examples, CONDITIONS[condition])
 
         def compute(changed=changed, condition=condition):
-            images, identifiers, skipped = embed_studies(
-                model,
-                processor,
-                changed,
-                batch_size=batch_size,
-                num_workers=num_workers,
-                progress=progress,
+            images, identifiers, bad = embed_studies(
+                model, processor, changed, batch_size=batch_size, num_workers=num_workers, strict=strict, progress=progress,
                 description=condition,
-            )
-            result["skipped"].update(skipped)
-            return {"images": images, "rows": np.array([place[name] for name in identifiers], dtype=np.int64)}
+            )  # fmt: skip
+            return {"images": images, "rows": np.array([place[name] for name in identifiers], dtype=np.int64)}, bad
 
-        slug = condition.replace(" ", "_")
-        arrays = _stored(
-            folder / f"embeddings_{slug}.safetensors", settings_fingerprint({**base, "condition": condition}), compute
+        key = settings_fingerprint({**base, "condition": condition})
+        embedded[condition], bad = _stored(
+            folder / f"embeddings_{condition.replace(' ', '_')}.safetensors", key, compute, complete=strict
         )
-        rows = arrays["rows"]
+        skipped.update(bad)
+    # A prior that cannot be read is no obstacle where priors are hidden; yet conditions are compared on the same studies.
+    common = [index for index, name in enumerate(names) if name not in skipped]
+    if not common:
+        raise ValueError(f"no study can be read under every condition, e.g. {next(iter(skipped.items()))}")
+    result: dict[str, Any] = {
+        "n": len(common),
+        "conditions": {},
+        "fingerprints": base,
+        "backend": backend,
+        "skipped": skipped,
+    }
+    for condition, arrays in embedded.items():
+        row_of = {int(row): position for position, row in enumerate(arrays["rows"])}
         result["conditions"][condition] = retrieval_both_directions(
-            arrays["images"], text[rows], studies=[studies[i] for i in rows],
-            classes=[classes[i] for i in rows] if classes is not None else None, backend=backend,
+            arrays["images"][[row_of[index] for index in common]], text[common], studies=[studies[i] for i in common],
+            classes=[classes[i] for i in common] if classes is not None else None, backend=backend,
         )  # fmt: skip
     table = render_retrieval(result)
     finite = {c: {k: v if np.isfinite(v) else None for k, v in s.items()} for c, s in result["conditions"].items()}
@@ -224,6 +254,8 @@ def render_retrieval(result: Mapping[str, Any]) -> str:
     """The table in Markdown: conditions in columns."""
     conditions = list(result["conditions"])
     lines = [f"# Retrieval, {result['n']} studies", "", "Research use only, not for clinical decisions.", ""]
+    if result["skipped"]:
+        lines += [f"{len(result['skipped'])} studies could not be read and are left out; see `retrieval.json`.", ""]
     lines += ["| score | " + " | ".join(conditions) + " |", "|---" * (len(conditions) + 1) + "|"]
     for score in result["conditions"][conditions[0]]:
         lines.append(f"| {score} | " + " | ".join(f"{result['conditions'][c][score]:.3f}" for c in conditions) + " |")
@@ -247,6 +279,7 @@ def run_retrieval(
     seed: int = 0,
     device: str | None = None,
     dtype: str = "float32",
+    strict: bool = False,
     **options,
 ) -> RetrievalResult:
     """Loads a stage-1 model and studies and scores retrieval; writes `retrieval.json`, `retrieval.md` and the embeddings.
@@ -257,11 +290,11 @@ def run_retrieval(
         per_class (`int`, *optional*): builds a class-balanced set from the studies' labels, see `build_class_balanced_set`; published: 200.
         classes (sequence of `str`, *optional*): label names; by default the five CheXpert classes.
         seed (`int`): of the draw of that set.
-        **options: see [`retrieval_of_examples`].
+        **options: see [`retrieval_of_examples`]; `strict` also stops at what the source cannot read.
     """
     studies = load_evaluation_data(
         data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
-        require_findings=True,
+        require_findings=True, strict=strict,
     )  # fmt: skip
     examples, row_classes = studies.examples, None
     if per_class is not None:
@@ -280,7 +313,9 @@ def run_retrieval(
         examples = examples.select(indices)
         row_classes = [class_of[study] for study in examples["study_id"]]
     loaded, processor = load_stage_1(model, device=device, dtype=dtype)
-    return retrieval_of_examples(loaded, processor, examples, output_dir, classes=row_classes, **options)
+    return retrieval_of_examples(
+        loaded, processor, examples, output_dir, classes=row_classes, strict=strict, **options
+    )
 
 
 __all__ = ["CONDITIONS", "RetrievalResult", "embed_reports", "embed_studies", "retrieval_of_examples", "run_retrieval"]

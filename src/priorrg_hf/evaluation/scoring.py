@@ -1,5 +1,6 @@
 """Scores with intervals of a list of generated reports: both reference protocols, subsets, paired comparison of two systems."""
 
+import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from ..metrics.text_metrics import TEXT_METRICS, prepare_text, text_overlap_stat
 from .report_file import ReportRow
 
 
+logger = logging.getLogger(__name__)
+
 FULL, CUT = "full", "cut"
 PROTOCOLS = {
     FULL: "references in full length",
@@ -24,7 +27,7 @@ PROTOCOLS = {
 }
 # (name, smallest, largest) days from the prior to the study.
 TIME_GAPS = (
-    ("up to 2 days", 0, 2),
+    ("up to 2 days", -math.inf, 2),
     ("2 to 14 days", 2, 14),
     ("14 to 90 days", 14, 90),
     ("over 90 days", 90, math.inf),
@@ -40,6 +43,7 @@ class ScoredReports:
         without_reference (`int`): how many were left out because they have none.
         statistics (`dict[str, ReportStatistics]`): by protocol; per-report scores are in `statistics[protocol].per_report`.
         scores (`dict[str, dict[str, Interval]]`): protocol -> score -> interval; intervals are `nan` for scores that cannot be resampled.
+        no_interval (`dict[str, dict[str, str]]`): protocol -> score -> why it has no interval.
         resampled (`str`): `"patients"` or `"reports"`.
         settings (`dict`): replicates, confidence, seed.
         notes (`list[str]`): what was skipped and why.
@@ -52,6 +56,7 @@ class ScoredReports:
     resampled: str
     settings: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    no_interval: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def references_of(rows: Sequence[ReportRow], protocol: str) -> list[str]:
@@ -109,12 +114,22 @@ def report_statistics(
             raw = references_of(rows, FULL)
             temporal = temporal_statistics([row.prediction for row in rows], raw, has_prior)
             result[FULL].append(temporal)
+        whole = None
         if meteor is not None:
-            whole = meteor.result()
+            try:
+                whole = meteor.result()
+            except RuntimeError as error:
+                # Too long a report, or the program failed: the other scores are none the worse for it.
+                logger.warning("METEOR is skipped. %s", error)
+                if notes is not None:
+                    notes.append(f"METEOR is skipped. {error}")
+        if whole is not None:
             for index, protocol in enumerate(protocols):
                 part = slice(index * len(rows), (index + 1) * len(rows))
                 per_report = {name: values[part] for name, values in whole.per_report.items()}
-                result[protocol].append(ReportStatistics(whole.values[part], whole.score, per_report, whole.columns))
+                # Among the text scores, before those of change.
+                statistics = ReportStatistics(whole.values[part], whole.score, per_report, whole.columns)
+                result[protocol].insert(1 if others else 0, statistics)
     return {protocol: joined(parts) for protocol, parts in result.items()}
 
 
@@ -124,7 +139,7 @@ def score_reports(
     protocols: Sequence[str] | None = None,
     metrics: Sequence[str] = TEXT_METRICS,
     clinical: Sequence[str] = (),
-    weights: Mapping[str, str] | None = None,
+    scorers: Mapping[str, Any] | None = None,
     replicates: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -136,7 +151,7 @@ def score_reports(
         protocols (sequence of `str`, *optional*): `"full"`, `"cut"`; by default both where cut references are there.
         metrics (sequence of `str`): text metrics.
         clinical (sequence of `str`): clinical scorers, see `priorrg_hf.metrics.clinical`; scored on full references.
-        weights (mapping, *optional*): local folders of the clinical scorers' weights.
+        scorers (mapping, *optional*): clinical scorers that are loaded already, by name.
         replicates, confidence, seed: of the bootstrap; patients are drawn where their ids are known, else reports.
 
     Raises:
@@ -151,30 +166,60 @@ def score_reports(
         if CUT not in protocols:
             notes.append(
                 "Scored on full references only: the reports file has no references cut by the model's tokenizer. "
-                "Name the model's processor to get the published protocol too."
+                "Name the model's processor (--processor) to get the published protocol too."
             )
+    if all(row.has_prior is None for row in with_reference):
+        notes.append(
+            "Which studies have a prior is not known (column has_prior): changes are scored on all of them, and comparisons without a "
+            "prior are not counted."
+        )
     statistics = report_statistics(with_reference, protocols, metrics=metrics, notes=notes)
     groups = patient_groups(with_reference)
     settings = {"replicates": replicates, "confidence": confidence, "seed": seed}
     corpus_only: dict[str, float] = {}
-    if clinical and FULL in statistics:
-        from ..metrics.clinical import clinical_statistics
-
-        part, corpus_only = clinical_statistics(
-            [row.prediction for row in with_reference],
-            references_of(with_reference, FULL),
-            metrics=clinical,
-            weights=weights,
-        )
-        if part is not None:
-            statistics[FULL] = joined([statistics[FULL], part])
+    only_corpus = "the scorer gives a value of all reports, and nothing of single ones that could be resampled"
+    if FULL in statistics:
+        statistics[FULL], corpus_only = _with_clinical(statistics[FULL], with_reference, clinical, scorers)
     scores = {protocol: bootstrap_intervals(part, groups=groups, **settings) for protocol, part in statistics.items()}
     for name, value in corpus_only.items():
         scores[FULL][name] = Interval(value, math.nan, math.nan)
+    units = len(with_reference) if groups is None else len(set(groups))
+    reasons = {
+        protocol: {
+            name: only_corpus if name in corpus_only and protocol == FULL else why
+            for name, entry in entries.items()
+            if (why := reason_without_interval(entry, units)) is not None
+        }
+        for protocol, entries in scores.items()
+    }
     return ScoredReports(
         with_reference, len(rows) - len(with_reference), statistics, scores, "reports" if groups is None else "patients",
-        settings, notes,
+        settings, notes, reasons,
     )  # fmt: skip
+
+
+def _with_clinical(
+    statistics: ReportStatistics, rows: Sequence[ReportRow], clinical: Sequence[str], scorers: Mapping[str, Any] | None
+) -> tuple[ReportStatistics, dict[str, float]]:
+    """The statistics joined by those of clinical scorers on full references, and the clinical scores that have none."""
+    if not clinical:
+        return statistics, {}
+    from ..metrics.clinical import clinical_statistics
+
+    predictions, references = [row.prediction for row in rows], references_of(rows, FULL)
+    part, corpus_only = clinical_statistics(predictions, references, metrics=clinical, scorers=scorers)
+    return (statistics if part is None else joined([statistics, part])), corpus_only
+
+
+def reason_without_interval(entry: Interval, units: int) -> str | None:
+    """Why a score has no interval worth the name, or `None` where it has one. `units` is how many reports or patients are drawn from."""
+    if not math.isfinite(entry.value):
+        return "nothing to score"
+    if not math.isfinite(entry.low):
+        return "no resample had anything to score"
+    if units == 1:
+        return "one report alone: every resample is the same"
+    return None
 
 
 def subset_masks(rows: Sequence[ReportRow]) -> dict[str, np.ndarray]:
@@ -213,9 +258,15 @@ def subset_scores(scored: ScoredReports, names: Sequence[str]) -> dict[str, dict
 
 
 def compare_systems(
-    first: Sequence[ReportRow], second: Sequence[ReportRow], *, metrics: Sequence[str] = TEXT_METRICS, **settings
+    first: Sequence[ReportRow],
+    second: Sequence[ReportRow],
+    *,
+    metrics: Sequence[str] = TEXT_METRICS,
+    clinical: Sequence[str] = (),
+    scorers: Mapping[str, Any] | None = None,
+    **settings,
 ) -> dict[str, Any]:
-    """Paired test of two systems on the studies that both reported.
+    """Paired test of two systems on the studies that both reported; arguments as in [`score_reports`].
 
     Returns:
         `{"n": studies compared, "only_in_first": count, "only_in_second": count, "protocol": name, "scores": {name:
@@ -251,7 +302,12 @@ def compare_systems(
         )
     one, two = [mine[name] for name in common], [other[name] for name in common]
     notes: list[str] = []
-    statistics = [report_statistics(rows, (FULL,), metrics=metrics, notes=notes)[FULL] for rows in (one, two)]
+    statistics = [
+        _with_clinical(report_statistics(rows, (FULL,), metrics=metrics, notes=notes)[FULL], rows, clinical, scorers)[
+            0
+        ]
+        for rows in (one, two)
+    ]
     differences: dict[str, PairedDifference] = paired_test(*statistics, groups=patient_groups(one), **settings)
     if len(common) < len(mine) or len(common) < len(other):
         warnings.warn(f"compared on the {len(common)} studies that both systems reported", stacklevel=2)

@@ -22,7 +22,7 @@ from ..metrics.text_metrics import text_overlap_statistics
 from .evaluate import EvaluationData, load_evaluation_data
 from .generation import generate_reports
 from .plots import draw_lines
-from .report_file import read_reports
+from .report_file import ReportRow, read_reports
 from .scoring import patient_groups
 
 
@@ -340,6 +340,7 @@ def sweep_examples(
     seed: int = 0,
     batch_size: int = 8,
     num_workers: int = 0,
+    strict: bool = False,
     resume: bool = True,
     progress: bool = True,
     generation: Mapping[str, Any] | None = None,
@@ -351,7 +352,14 @@ def sweep_examples(
     folder = Path(output_dir)
     names = [str(name) for name in data.examples["example_id"]]
     had_prior = dict(zip(names, _has_prior(data.examples), strict=True))
-    result: dict[str, Any] = {"dataset": data.name, "n": len(names), "seed": seed, "questions": {}, "notes": []}
+    result: dict[str, Any] = {
+        "dataset": data.name,
+        "n": len(names),
+        "seed": seed,
+        "questions": {},
+        "notes": [],
+        "skipped": {},
+    }
     for name in questions or QUESTIONS:
         try:
             question = QUESTIONS[name](data, steps, seed)
@@ -361,21 +369,30 @@ def sweep_examples(
         indices = None
         if question.example_ids is not None:
             indices = [index for index, example in enumerate(names) if example in question.example_ids]
-        points = []
+        written: list[list[ReportRow]] = []
+        skipped: dict[str, str] = {}
         for setting in question.settings:
             path = folder / "reports" / _file_name(setting.label, question)
             summary = generate_reports(
                 model, processor, ChangedExamples(data.examples, setting.change, indices), path, batch_size=batch_size,
-                num_workers=num_workers, resume=resume, progress=progress, **(generation or {}),
+                num_workers=num_workers, strict=strict, resume=resume, progress=progress, **(generation or {}),
             )  # fmt: skip
-            rows = read_reports(path)
-            points.append(
-                {
-                    "label": setting.label,
-                    **_scores(rows, had_prior, metrics, replicates, seed),
-                    "skipped": len(summary.skipped),
-                }
+            written.append(read_reports(path) if summary.generated or summary.resumed else [])
+            skipped.update(summary.skipped)
+        if skipped:
+            # A prior that cannot be read is no obstacle where it is hidden; yet all settings are scored on the same studies.
+            result["skipped"].update(skipped)
+            result["notes"].append(
+                f"{name}: {len(skipped)} studies could not be read, and are left out of all its settings."
             )
+            written = [[row for row in rows if row.example_id not in skipped] for rows in written]
+        if not written[0]:
+            result["notes"].append(f"{name} is left out: no study can be read under all its settings.")
+            continue
+        points = [
+            {"label": setting.label, **_scores(rows, had_prior, metrics, replicates, seed)}
+            for setting, rows in zip(question.settings, written, strict=True)
+        ]
         result["questions"][name] = {"title": question.title, "points": points}
         _draw(question, points, folder / f"{name}.png")
     table = render_sweep(result)
@@ -448,6 +465,7 @@ def run_sweep(
     limit: int | None = None,
     device: str | None = None,
     dtype: str = "float32",
+    strict: bool = False,
     **options,
 ) -> Sweep:
     """Loads model and studies and asks the questions; writes `sweep.json`, `sweep.md`, a plot a question, and the reports.
@@ -458,16 +476,18 @@ def run_sweep(
         output_dir (`str`): a second call goes on there.
         questions (sequence of `str`, *optional*): some of `QUESTIONS`; by default all. One that the data cannot answer is noted.
         steps (`int`, defaults to 5): points from 0 to 100 %.
+        strict (`bool`, defaults to `False`): stop at the first study that cannot be read. Otherwise it is left out of all settings of a
+            question, noted, and listed in `result["skipped"]`.
         metrics, replicates, seed, batch_size, num_workers, resume, progress, generation: as in `evaluate_model`.
     """
     from .loading import load_for_generation
 
     studies = load_evaluation_data(
         data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
-        require_findings=True,
+        require_findings=True, strict=strict,
     )  # fmt: skip
     loaded, processor = load_for_generation(model, device=device, dtype=dtype)
-    return sweep_examples(loaded, processor, studies, output_dir, **options)
+    return sweep_examples(loaded, processor, studies, output_dir, strict=strict, **options)
 
 
 __all__ = ["QUESTIONS", "Question", "Setting", "Sweep", "render_sweep", "run_sweep", "sweep_examples"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..file_writing import write_text_whole
-from .errors import StudyErrors, differing_statements
+from ..metrics.report_reader import Statement, read_report
+from .errors import NOT_SAID, StudyErrors, differing_statements
 
 
 THUMBNAIL = 512
@@ -23,25 +24,50 @@ def _template():
     )
 
 
+def _spoken(site: str) -> str:
+    return site.replace("_", " ").replace(":", " ")
+
+
+def _what_differs(statement: Statement, others: Sequence[Statement]) -> str:
+    """Side, severity, change or status of a statement, where the other text speaks of the finding and says something else of it."""
+    same_finding = [other for other in others if other.finding == statement.finding]
+    same_site = [other for other in same_finding if other.side == statement.side]
+    if not same_finding:
+        return ""
+    if not same_site:
+        return statement.side or ""
+    fields = ("status", "severity", "change")
+    parts = [
+        getattr(statement, name)
+        for name in fields
+        if all(getattr(statement, name) != getattr(o, name) for o in same_site)
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def marked_text(text: str, other: str, kind: str):
-    """`text` as safe HTML with the statements that `other` does not make in `<mark class=kind>`; hovering tells what was read."""
+    """`text` as safe HTML with the statements that `other` does not make in `<mark class=kind>`.
+
+    Behind each stands in small letters what differs, where `other` says something else of the finding; hovering tells all that was read.
+    """
     from markupsafe import Markup, escape
 
-    spans: dict[tuple[int, int], list[str]] = {}
+    others = read_report(other)
+    spans: dict[tuple[int, int], tuple[dict[str, None], dict[str, None]]] = {}
     for statement in differing_statements(text, other):
-        read = [
-            statement.site.replace("_", " ").replace(":", " "),
-            statement.status,
-            statement.severity,
-            statement.change,
-        ]
-        spans.setdefault((statement.start, statement.end), []).append(", ".join(part for part in read if part))
+        read = [_spoken(statement.site), statement.status, statement.severity, statement.change]
+        reads, differ = spans.setdefault((statement.start, statement.end), ({}, {}))
+        reads[", ".join(part for part in read if part)] = None
+        if difference := _what_differs(statement, others):
+            differ[difference] = None
     parts, position = [], 0
-    for (start, end), reads in sorted(spans.items()):
+    for (start, end), (reads, differ) in sorted(spans.items()):
         if start < position:
             continue
         parts.append(escape(text[position:start]))
         parts.append(Markup('<mark class="{}" title="{}">{}</mark>').format(kind, "; ".join(reads), text[start:end]))
+        if differ:
+            parts.append(Markup('<small class="read">{}</small>').format("; ".join(differ)))
         position = end
     parts.append(escape(text[position:]))
     return Markup("").join(parts)
@@ -61,21 +87,38 @@ def _thumbnail(image: Any, caption: str) -> dict[str, str | None]:
 
 
 def _problems(item: StudyErrors) -> list[str]:
-    def spoken(site: str) -> str:
-        return site.replace("_", " ").replace(":", " ")
+    def listed(sites: Sequence[str], side: int) -> str:
+        """Sites with the change told of them in the reference (0) or in the prediction (1)."""
+        changes = {site: item.change[site][side] for site in sites if site in item.change}
+        told = {site: f" ({change})" for site, change in changes.items() if change != NOT_SAID}
+        return ", ".join(_spoken(site) + told.get(site, "") for site in sites)
 
-    lines = [f"hallucinated: {spoken(site)}" for site in item.hallucinated]
-    lines += [f"omitted: {spoken(site)}" for site in item.omitted]
+    lines = []
+    if item.hallucinated:
+        lines.append(f"hallucinated: {listed(item.hallucinated, 1)}")
+    if item.omitted:
+        lines.append(f"omitted: {listed(item.omitted, 0)}")
     lines += [
-        f"severity of {spoken(site)}: {true} in the reference, {said} here"
+        f"severity of {_spoken(site)}: {true} in the reference, {said} here"
         for site, (true, said) in item.severity.items()
     ]
+    one_sided = {*item.hallucinated, *item.omitted}
     for site, (true, said) in item.change.items():
+        if site in one_sided and NOT_SAID in (true, said):
+            continue  # told above
         opposite = " (opposite direction)" if site in item.reversed else ""
-        lines.append(f"change of {spoken(site)}: {true} in the reference, {said} here{opposite}")
+        lines.append(f"change of {_spoken(site)}: {true} in the reference, {said} here{opposite}")
     if item.unsupported:
         lines.append("compares with a prior that was not shown")
     return lines
+
+
+def _days(days: float | None) -> str | None:
+    """ "3.2 days", "68 days": no more digits than anybody reads."""
+    if days is None:
+        return None
+    number = f"{days:.1f}".removesuffix(".0") if days < 10 else f"{days:.0f}"
+    return f"{number} day{'' if number == '1' else 's'}"
 
 
 def write_worst_page(
@@ -111,7 +154,7 @@ def write_worst_page(
                 "rouge_l": item.rouge_l,
                 "view": row.view_position,
                 "has_prior": row.has_prior,
-                "days_before": row.days_before,
+                "days_before": _days(row.days_before),
                 "images": images,
                 "context": " / ".join(part for part in context if part),
                 "prediction": marked_text(row.prediction, row.reference or "", "wrong"),

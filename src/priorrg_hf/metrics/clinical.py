@@ -5,7 +5,7 @@
 cache does. What is not available raises `ClinicalScorerError` with the remedy; nothing is replaced by something else.
 
 Known of RadEval 2.2.1 beside transformers 5 and torch 2.13: its RadGraph code imports itself under the name `RadEval` while the package is
-called `radeval`; the alias below lets it. RaTEScore needs spaCy < 3.8, whose wheels are built for numpy 1: install "numpy<2" for it.
+called `radeval`; the alias below lets it. CheXbert fails with scikit-learn 1.9, which the extra `clinical` excludes. RaTEScore needs spaCy < 3.8, whose wheels are built for numpy 1: install "numpy<2" for it.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import ReportStatistics, check_pairs, joined, mean_statistics
+from .statistics import ReportStatistics, check_pairs, joined, mean_statistics, safe_ratio
 
 
 class ClinicalScorerError(ImportError):
@@ -127,7 +127,12 @@ def _metric_class(name: str) -> type:
     ):
         sys.meta_path.append(_RadEvalAlias())
     with _explained_numpy_mismatch(name):
-        return get_metric_class(SCORERS[name].radeval)
+        try:
+            return get_metric_class(SCORERS[name].radeval)
+        except ImportError as error:
+            raise ClinicalScorerError(
+                f"{name} needs a package that is not installed: pip install 'priorrg-hf[clinical]' ({error})"
+            ) from error
 
 
 @contextmanager
@@ -234,6 +239,68 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
+@contextmanager
+def _recorded_labels(scorer: Any) -> Iterator[dict[tuple[str, ...], list[list[int]]] | None]:
+    """Within it, the 0/1 labels that a CheXbert scorer of RadEval reads are kept by the reports they were read from, and not read twice.
+
+    `None` where the scorer keeps its labeller elsewhere than RadEval 2.2 does.
+    """
+    labeller = getattr(scorer, "_scorer", None)
+    if not callable(getattr(labeller, "get_labels", None)) or not hasattr(labeller, "top5_idx"):
+        yield None
+        return
+    read, kept = labeller.get_labels, {}
+
+    def get_labels(reports: Sequence[str], *args, **kwargs) -> list[list[int]]:
+        key = tuple(reports)
+        if key not in kept:
+            kept[key] = read(reports, *args, **kwargs)
+        return kept[key]
+
+    labeller.get_labels = get_labels
+    try:
+        yield kept
+    finally:
+        del labeller.get_labels
+
+
+def _computed(
+    name: str, scorer: Any, references: list[str], predictions: list[str], **mode: bool
+) -> Mapping[str, Any]:
+    try:
+        return scorer.compute(refs=references, hyps=predictions, **mode)
+    except Exception as error:
+        raise ClinicalScorerError(
+            f"{name} failed while scoring {len(references)} reports: {_first_line(error)}. Leave it out, or see whether the installed versions "
+            "are those of the extra: pip install 'priorrg-hf[clinical]'"
+        ) from error
+
+
+def chexbert_f1_statistics(
+    predicted: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], five: Sequence[int]
+) -> ReportStatistics:
+    """Summable counts behind CheXbert's F1 over 14 and over 5 labels, micro and macro, from 0/1 labels of shape `(reports, labels)`.
+
+    `five` are the places of the five labels. As in RadEval (scikit-learn) a label that neither side has counts 0 in the macro mean.
+    """
+    predicted, expected = np.asarray(predicted, np.float64), np.asarray(expected, np.float64)
+    labels = expected.shape[1]
+    groups = {"14": list(range(labels)), "5": list(five)}
+
+    def score(sums: np.ndarray) -> dict[str, np.ndarray]:
+        hits, said, true = (sums[..., part * labels : (part + 1) * labels] for part in range(3))
+        scores = {}
+        for name, places in groups.items():
+            hit, total = hits[..., places], said[..., places] + true[..., places]
+            micro = safe_ratio(2 * hit.sum(axis=-1), total.sum(axis=-1))
+            scores[f"chexbert_{name}_micro_f1"] = np.nan_to_num(micro)
+            scores[f"chexbert_{name}_macro_f1"] = np.nan_to_num(safe_ratio(2 * hit, total)).mean(axis=-1)
+        return scores
+
+    columns = [f"{what}_{label}" for what in ("hits", "predicted", "expected") for label in range(labels)]
+    return ReportStatistics(np.concatenate([predicted * expected, predicted, expected], axis=1), score, {}, columns)
+
+
 def clinical_statistics(
     predictions: Sequence[str],
     references: Sequence[str],
@@ -242,9 +309,11 @@ def clinical_statistics(
     weights: Mapping[str, str] | None = None,
     scorers: Mapping[str, Any] | None = None,
 ) -> tuple[ReportStatistics | None, dict[str, float]]:
-    """Per-report statistics and the corpus scores that are no means of reports (CheXbert's F1 over labels).
+    """Per-report statistics, and by name the corpus scores that come without any (none of RadEval 2.2's).
 
-    Arguments as for [`clinical_scores`]. The statistics are `None` when no scorer gives per-report values.
+    Arguments as for [`clinical_scores`]. The statistics are `None` when no scorer gives per-report values. CheXbert's F1 is no mean of
+    reports: its statistics are the counts of the labels that the scorer reads. Should they give another F1 than the scorer itself, its
+    value stands alone among the corpus scores.
     """
     predictions, references = check_pairs(predictions, references)
     parts, corpus = [], {}
@@ -253,21 +322,39 @@ def clinical_statistics(
             raise ValueError(f"unknown clinical metric {name!r}; there are {', '.join(SCORERS)}")
         scorer = scorers[name] if scorers and name in scorers else load_scorer(name, weights=weights)
         spec = SCORERS[name]
-        if spec.per_report:
-            given = scorer.compute(refs=references, hyps=predictions, per_sample=True)
-            per_report = {
-                ours: np.asarray(given[theirs], np.float64)
-                for theirs, ours in spec.per_report.items()
-                if theirs in given
+        with _recorded_labels(scorer) as labels:
+            if spec.per_report:
+                given = _computed(name, scorer, references, predictions, per_sample=True)
+                per_report = {
+                    ours: np.asarray(given[theirs], np.float64)
+                    for theirs, ours in spec.per_report.items()
+                    if theirs in given
+                }
+                if per_report:
+                    parts.append(mean_statistics(per_report))
+            only_corpus = {
+                theirs: ours for theirs, ours in spec.corpus.items() if ours not in spec.per_report.values()
             }
-            if per_report:
-                parts.append(mean_statistics(per_report))
-        only_corpus = {theirs: ours for theirs, ours in spec.corpus.items() if ours not in spec.per_report.values()}
-        if only_corpus:
-            # Detailed mode is the one that RadEval does not round to four digits.
-            given = scorer.compute(refs=references, hyps=predictions, detailed=True)
-            corpus.update({ours: float(given[theirs]) for theirs, ours in only_corpus.items() if theirs in given})
+            if only_corpus:
+                # Detailed mode is the one that RadEval does not round to four digits.
+                given = _computed(name, scorer, references, predictions, detailed=True)
+                values = {ours: float(given[theirs]) for theirs, ours in only_corpus.items() if theirs in given}
+                counted = None
+                if labels:
+                    counted = chexbert_f1_statistics(
+                        labels[tuple(predictions)], labels[tuple(references)], scorer._scorer.top5_idx
+                    )
+                if counted is not None and values and _agree(counted.corpus(), values):
+                    parts.append(counted)
+                else:
+                    corpus.update(values)
     return (joined(parts) if parts else None), corpus
+
+
+def _agree(counted: Mapping[str, float], values: Mapping[str, float]) -> bool:
+    return counted.keys() == values.keys() and all(
+        math.isclose(counted[k], v, abs_tol=1e-9) for k, v in values.items()
+    )
 
 
 def clinical_scores(
@@ -326,6 +413,7 @@ def rcb(scores: Mapping[str, float]) -> dict[str, float]:
 __all__ = [
     "CLINICAL_METRICS",
     "ClinicalScorerError",
+    "chexbert_f1_statistics",
     "clinical_scores",
     "clinical_statistics",
     "load_scorer",

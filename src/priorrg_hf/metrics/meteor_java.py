@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,10 +54,14 @@ STARTUP_SECONDS = 120.0
 SECONDS_PER_PAIR = 0.5
 SECONDS_PER_WORD = 0.01
 SMALLEST_SHARE = 200
+# What the program can align within its 2 GiB; beyond, it runs for minutes and dies. Both were tried up to here. A report of 300 words has
+# some thousand equal words with another one.
+MOST_WORDS = 10_000
+MOST_EQUAL_WORDS = 50_000
 
 
 class MeteorUnavailableError(RuntimeError):
-    """METEOR cannot be computed here: no Java, or no jar. The message says which and what to install."""
+    """METEOR cannot be computed: no Java, no jar, or a pair too long for the program. The message says which, and what to do."""
 
 
 def find_jar() -> Path | None:
@@ -94,7 +99,8 @@ def java_version() -> str | None:
 
 
 def _one_line(text: str) -> str:
-    # "|||" separates fields of the protocol; as in pycocoevalcap it is taken out, and the double space it leaves is folded.
+    # "|||" separates fields of the protocol; as pycocoevalcap does with predictions it is taken out, and the double space it leaves is
+    # folded. In a reference, too: there pycocoevalcap lets it through, and the program reads two references.
     text = text.replace("|||", "").replace("  ", " ")
     return re.sub(r"[\r\n\0]+", " ", text)
 
@@ -124,6 +130,20 @@ def _paraphrases_of(table: Path, lines: Sequence[str]) -> bytes:
                 if occurs and known(_FRAGMENT.findall(rows[place + 1])):
                     kept += rows[place - 1 : place + 2]
     return b"".join(row + b"\n" for row in kept)
+
+
+def _check_lengths(predictions: Sequence[str], references: Sequence[str]) -> None:
+    for index, texts in enumerate(zip(predictions, references, strict=True)):
+        counts = [Counter(text.lower().split()) for text in texts]
+        longest = max(counts[0].total(), counts[1].total())
+        equal = (
+            sum(times * counts[1][word] for word, times in counts[0].items()) if longest > MOST_EQUAL_WORDS**0.5 else 0
+        )
+        if longest > MOST_WORDS or equal > MOST_EQUAL_WORDS:
+            raise MeteorUnavailableError(
+                f"METEOR's program cannot align report {index}: {counts[0].total()} words against {counts[1].total()} of the reference, "
+                f"{equal} pairs of equal words; it manages {MOST_WORDS} words and {MOST_EQUAL_WORDS} such pairs. Remove or repair that report."
+            )
 
 
 def _run(jar: Path, lines: list[str], timeout: float, paraphrases: Path) -> list[str]:
@@ -163,12 +183,13 @@ def meteor_match_statistics(
         timeout (`float`, *optional*): seconds after which the program is stopped. By default growing with the text, at least 120.
 
     Raises:
-        `MeteorUnavailableError`: no Java or no jar.
+        `MeteorUnavailableError`: no Java or no jar, or a pair beyond `MOST_WORDS` or `MOST_EQUAL_WORDS`, named by its position.
         `RuntimeError`: the program failed or ran into the time limit.
     """
     reason = meteor_unavailable_reason()
     if reason is not None:
         raise MeteorUnavailableError(reason)
+    _check_lengths(predictions, references)
     lines = [
         f"SCORE ||| {_one_line(reference)} ||| {_one_line(prediction)}"
         for prediction, reference in zip(predictions, references, strict=True)
@@ -255,7 +276,9 @@ def meteor_nltk_statistics(predictions: Sequence[str], references: Sequence[str]
     try:
         from nltk.translate.meteor_score import single_meteor_score
     except ImportError as error:
-        raise ImportError("meteor_nltk needs NLTK: pip install nltk") from error
+        raise ImportError(
+            "meteor_nltk needs NLTK: pip install nltk, then python -c \"import nltk; nltk.download('wordnet')\""
+        ) from error
     try:
         scores = [
             single_meteor_score(reference.split(), prediction.split())

@@ -1,13 +1,18 @@
 """Repetition, duplicates and length: a generator that writes one report for everybody shows here, and hides in BLEU."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from .report_reader import split_sentences
+from .statistics import ReportStatistics, check_pairs, safe_ratio
 
 
-def _sentences(text: str) -> list[str]:
-    return [" ".join(sentence.lower().split()).strip(" .") for _, sentence in split_sentences(text)]
+@functools.lru_cache(maxsize=20_000)
+def _sentences(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(sentence.lower().split()).strip(" .") for _, sentence in split_sentences(text))
 
 
 def _normalised(text: str) -> str:
@@ -70,6 +75,35 @@ def _describe(reports: list[str]) -> dict[str, float]:
     return scores
 
 
+def _repetition_score(sums: np.ndarray) -> dict[str, np.ndarray]:
+    reports, words, squares, empty, repeated, sentences, reference_words = (sums[..., index] for index in range(7))
+    mean = safe_ratio(words, reports)
+    return {
+        "repeated_sentences": safe_ratio(repeated, sentences),
+        "words_mean": mean,
+        "words_std": np.sqrt(np.maximum(0.0, safe_ratio(squares, reports) - mean**2)),
+        "empty_reports": safe_ratio(empty, reports),
+        "reference_words_mean": safe_ratio(reference_words, reports),
+        "length_ratio": safe_ratio(words, reference_words),
+    }
+
+
+def repetition_statistics(predictions: Sequence[str], references: Sequence[str]) -> ReportStatistics:
+    """Summable counts behind those of [`repetition_scores`] that can be resampled.
+
+    How many *distinct* reports, sentences or n-grams a set has cannot be: a set drawn with replacement holds copies by construction.
+    The shortest and the longest report are no sums either.
+    """
+    predictions, references = check_pairs(predictions, references)
+    rows = []
+    for prediction, reference in zip(predictions, references, strict=True):
+        sentences, words = _sentences(prediction), len(prediction.split())
+        repeated = len(sentences) - len(set(sentences))
+        rows.append((1, words, words**2, words == 0, repeated, len(sentences), len(reference.split())))
+    columns = ("reports", "words", "squared_words", "empty", "repeated", "sentences", "reference_words")
+    return ReportStatistics(np.array(rows, dtype=np.float64), _repetition_score, {}, columns)
+
+
 def most_frequent_reports(predictions: Sequence[str], count: int = 10) -> list[tuple[str, int]]:
     """The most frequent reports with how many studies got them."""
     texts: dict[str, str] = {}
@@ -81,4 +115,4 @@ def most_frequent_reports(predictions: Sequence[str], count: int = 10) -> list[t
     return [(texts[key], number) for key, number in counts.most_common(count)]
 
 
-__all__ = ["most_frequent_reports", "repetition_scores"]
+__all__ = ["most_frequent_reports", "repetition_scores", "repetition_statistics"]

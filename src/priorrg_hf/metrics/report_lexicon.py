@@ -23,7 +23,8 @@ DEVICES = (
 )
 # Findings of which a side says where they are seen, not which of two there is.
 UNSIDED = {
-    "cardiomegaly", "edema", "interstitial_disease", "mediastinum", "hilar_enlargement", "lung_volumes", "hernia", OVERALL,
+    "cardiomegaly", "edema", "interstitial_disease", "mediastinum", "pneumomediastinum", "hilar_enlargement", "lung_volumes", "hernia",
+    OVERALL,
     *DEVICES,
 } - {"chest_tube"}  # fmt: skip
 
@@ -50,6 +51,7 @@ _FINDINGS: dict[str, tuple[str, ...]] = {
         r"lines and tubes", r"tubes and lines", r"(?:indwelling )?(?:devices|hardware)",
     ),
     "subcutaneous_emphysema": (r"subcutaneous (?:emphysema|air|gas)",),
+    "pneumomediastinum": (r"pneumomediastinum", r"mediastinal emphysema"),
     "pneumothorax": (r"(?:hydro)?pneumothora(?:x|ces)", r"\bptx\b"),
     "pleural_thickening": (r"pleural thickening", r"pleural plaques?"),
     "pleural_effusion": (r"(?:pleural )?effusions?", r"pleural fluid", r"hydrothorax"),
@@ -70,7 +72,9 @@ _FINDINGS: dict[str, tuple[str, ...]] = {
     ),
     "consolidation": (
         r"consolidat(?:ions?|ive (?:changes?|opacit(?:y|ies)))", r"opaci(?:ty|ties|fications?)", r"infiltrat(?:es?|ions?)", r"pneumonias?",
-        r"air ?space disease", r"increased density", r"densit(?:y|ies)",
+        r"air[- ]?space disease", r"increased density", r"densit(?:y|ies)",
+        r"(?:(?:air[- ]?space|alveolar|patchy|confluent|hazy|ground[- ]glass|pulmonary|lung) )?shadowing", r"ground[- ]glass (?:haze|haziness|changes?)",
+        r"(?:air[- ]?space|alveolar|patchy|confluent|hazy|ground[- ]glass|pulmonary|lung) shadows?",
     ),
     "nodule": (r"nodul(?:es?|ar)\b(?: opacit(?:y|ies))?", r"mass(?:es)?\b", r"granulomas?", r"lesions?"),
     "fracture": (r"fractures?", r"fracture deformit(?:y|ies)"),
@@ -79,7 +83,10 @@ _FINDINGS: dict[str, tuple[str, ...]] = {
         r"(?:heart|cardiac)(?: size)?\b(?! failure| border)(?: silhouette)?", r"size of the (?:heart|cardiac silhouette)",
         r"cardiomediastinal (?:silhouette|contours?|size)", r"cardiac (?:silhouette|contours?|size)",
     ),
-    "hilar_enlargement": (r"hilar (?:contours?|enlargement|lymphadenopathy|prominence|structures)", r"hil[ia]\b", r"\bhilar\b"),
+    "hilar_enlargement": (
+        r"prominence of (?:the )?(?:left |right |both )?hil(?:um|[ia])\b", r"(?<!peri-)hilar (?:contours?|enlargement|lymphadenopathy|prominence|structures)",
+        r"hil(?:um|[ia])\b", r"(?<!peri-)\bhilar\b",
+    ),
     "mediastinum": (
         r"mediastin(?:um|al (?:contours?|silhouette|widening|shift|structures|prominence))", r"aortic (?:contours?|knob)", r"\bmediastinal\b(?= and hilar)",
     ),
@@ -96,7 +103,7 @@ FINDING = re.compile(
 # Organs that are named whether or not anything is wrong with them: a mention alone does not mean presence.
 NEUTRAL_MENTION = re.compile(
     r"^(?:(?:size of the )?(?:heart|cardiac)(?: size)?(?: silhouette| contours?| size)?|cardiomediastinal .*|mediastin(?:um|al)(?: (?:contours?|silhouette|structures))?"
-    r"|hilar(?: (?:contours?|structures))?|hil[ia]|aortic .*|lung volumes?|(?:lung )?aeration|inspirat.*|lungs? .*)$"
+    r"|hilar(?: (?:contours?|structures))?|hil(?:um|[ia])|aortic .*|lung volumes?|(?:lung )?aeration|inspirat.*|lungs? .*)$"
 )
 ABNORMAL = re.compile(r"\b(?:enlarged|enlargement|widened|prominent|big|dilated|low|reduced|poor|decreased)\b")
 NORMAL = re.compile(
@@ -141,7 +148,8 @@ _CUES: dict[str, tuple[str, ...]] = {
     ),
     "up": (
         r"increas(?:ed|ing|es?|ingly)", r"larger", r"bigger", r"greater", r"enlarging", r"(?<=has )enlarged", r"(?<=have )enlarged", r"grown", r"growth",
-        r"more (?:extensive|severe|prominent|pronounced|confluent|dense|conspicuous|apparent|marked|widespread)", r"higher", r"denser", r"expanded(?= since)",
+        r"more (?:extensive|severe|prominent|pronounced|confluent|dense|diffuse|conspicuous|apparent|marked|widespread)", r"higher", r"denser", r"expanded(?= since)",
+        r"(?<=has )(?:extended|spread)", r"(?<=have )(?:extended|spread)",
     ),
     "down": (
         r"decreas(?:ed|ing|es?)", r"smaller", r"diminish(?:ed|ing)", r"reduc(?:ed|tion|ing)", r"reced(?:ed|ing)", r"shrunk(?:en)?", r"lessen(?:ed|ing)",
@@ -159,11 +167,11 @@ DEVICE_ONLY = re.compile(r"removed|removal|plac|insert|extubated")
 
 _QUALIFIER = (
     r"(?:(?:any|significant(?:ly)?|definite(?:ly)?|appreciabl[ey]|substantial(?:ly)?|relevant|interval|further|much|other|overall|great(?:ly)?|obvious(?:ly)?"
-    r"|convincing(?:ly)?|material(?:ly)?|major|acute|real|clear(?:ly)?|yet|evidence of|in the interval|been|be) )*"
+    r"|convincing(?:ly)?|material(?:ly)?|major|acute|real|clear(?:ly)?|radiological|radiographic|yet|evidence of|signs? of|in the way of|in the interval|been|be) )*"
 )
 _CHANGE_WORD = (
     r"(?:chang(?:e[ds]?|ing)|increas(?:ed?|ing)|decreas(?:ed?|ing)|worse(?:n(?:ing|ed))?|improve(?:ment|d)?|progress(?:ion|ed)|resolved|cleared"
-    r"|resolution|enlarge(?:d|ment)|grown|difference|alteration)"
+    r"|resolution|clearing|regress(?:ion|ed)|deterioration|enlarge(?:d|ment)|grown|difference|alteration)"
 )
 # Rewritten before anything is read, in this order.
 REWRITES: tuple[tuple[re.Pattern, str], ...] = tuple(
@@ -172,13 +180,16 @@ REWRITES: tuple[tuple[re.Pattern, str], ...] = tuple(
         # What is asked for, feared or not known is no statement.
         (r"\b(?:to|will|should) (?:ensure|document|confirm|assess|evaluate|exclude|monitor|verify|demonstrate)\b[^.;]*", " "),
         (r"\b(?:whether|unless|until|if)\b[^.;,]*", " "),
-        (r"\b(?:repeat|follow[- ]?up|further) (?:imaging|radiographs?|films?|studies|study|chest x-?rays?)\b[^.;]*", " "),
+        # "Follow-up in six weeks", but not what a "follow-up radiograph shows".
+        (r"\b(?:repeat|follow[- ]?up|further) (?:imaging|(?:chest )?radiographs?|films?|studies|study|chest x-?rays?)\b(?![^.;]*\b(?:show|demonstrat|reveal|depict))[^.;]*", " "),
         (r"\b(?:hemodynamically|clinically|medically) (?:stable|unchanged|improved)\b", " "),
+        (r"\b(?:symptomatic|clinical|h(?:a)?emodynamic|functional) (?:improvement|worsening|deterioration|progress\w*|stability|resolution)\b", " "),
         (r"\bnew york\b", " "),
         # Comparing one side with the other is not comparing with the past.
         (r",?\s*\b(?:the )?(?:left|right)(?: side)?(?:(?: is| being)? (?:slightly |somewhat |much )?)(?:greater|larger|more|worse|bigger|smaller|less)(?: \w+)? than(?: on)?(?: the)? (?:left|right)\b", " bilaterally"),
         (r"\b(?:greater|larger|more|worse|smaller|less)(?: \w+)? (?:on|at) the (?:left|right)(?: base)?(?: side)? than(?: on)?(?: the)? (?:left|right)\b", " "),
-        (r"\b(?:more|most|less) \w+ (?:in|on|at|within|over) the (?:left|right|upper|lower|mid|middle|bases?|periphery|perihilar|central)\b(?![^.;]*\b(?:than|since|compar|prior|previous|interval|before))", " "),
+        (r"\b(?:more|most|less) \w+ (?:in|on|at|within|over) the (?:lung )?(?:left|right|upper|lower|mid|middle|bases?|apex|apices|periphery|perihilar|central)\b(?![^.;]*\b(?:than|since|compar|prior|previous|interval|before))", " "),
+        (r"\bwith (?:greater|more|less) (?:involvement|severity|density|prominence)\b(?![^.;]*\b(?:than|since|compar|prior|previous|interval|before))", " "),
         # Descriptions that sound like comparisons.
         (r"\bincreased (?=(?:interstitial markings?|lung markings?|bronchovascular|ap diameter|a-p diameter|lucency|translucency|attenuation|density|densities|retrosternal))", " "),
         # Denied change.
@@ -203,7 +214,7 @@ NEGATED_AFTER = re.compile(
 )
 NEGATION_ENDS = re.compile(
     r"\b(?:but|however|although|though|while|whereas|which|except|aside from|other than|with)\b|[,;] (?:(?:and|but) )?(?:there (?:is|are)|the|a|an|new|stable|unchanged|small|mild"
-    r"|moderate|large|persistent|increas\w+|decreas\w+|heart|lungs?)\b|\b(?:is|are|was|were|has|have|remains?|appears?) (?!no\b)"
+    r"|moderate|large|persistent|increas\w+|decreas\w+|heart|lungs?)\b|\band (?:stable|unchanged|persist\w+|improv\w+|worsen\w+)\b|\b(?:is|are|was|were|has|have|remains?|appears?) (?!no\b)"
 )
 HEDGE = re.compile(
     r"\b(?:possib(?:le|ly)|may|might|could|questionabl[ey]|equivocal|suspected|suspicious|concerning|cannot|can not|can't|not excluded|uncertain"
@@ -221,8 +232,19 @@ STRONG_BOUNDARY = re.compile(
 )
 PRONOUN = re.compile(r"^(?:and )?(?:it|this|these|they|which|both|the former|the latter)\b")
 IMPERSONAL = re.compile(
-    r"\b(?:there (?:is|are|has|have|was|were)|overall|otherwise|exam(?:ination)?|appearance of the chest|chest (?:is|appears))\b"
+    r"\b(?:there (?:is|are|has|have|was|were)|overall|otherwise|exam(?:ination)?|appearances?(?: of the (?:chest|lungs?))?|chest (?:is|appears))\b"
 )
+# Said of the chest as a whole where no finding is near: "radiological worsening, with ...", "improvement in appearances".
+WHOLE_CHEST = re.compile(r"worsening|progression|deterioration|improvement|regression|stability")
+REPORTS = re.compile(r"\b(?:show|demonstrat|reveal|depict)(?:s|es|ed|ing)\b")
+_ADJECTIVE = (
+    r"(?:left|right|upper|mid|middle|lower|basal|basilar|apical|central|peripheral|perihilar|peri-hilar|patchy|confluent|hazy|diffuse|linear|nodular|reticular"
+    r"|interstitial|alveolar|air[- ]?space|ground[- ]glass|focal|multifocal|dense|coalescent)"
+)
+# "left upper and mid zone", "patchy and confluent": one noun is described.
+ADJECTIVES_TOGETHER = re.compile(rf"\b{_ADJECTIVE}(?: lobe| lung| zone)?,? (?:and|or) (?={_ADJECTIVE}\b)")
+# "..., the rest of the opacities ...": another subject, no second object.
+OTHERS = re.compile(r"^\s*,?\s*(?:and )?the (?:rest|remainder|remaining|others?)\b")
 AFTER_CUE_SIDE = re.compile(rf"^(?:[\w-]+ ){{0,3}}?(?:on|at|in) the (?P<side>left|right|{BOTH_SIDES})\b")
 COORDINATION = re.compile(r"^\s*(?:,|and|or|,? and|,? or|/|as well as|along with|plus)\s+(?P<rest>[^,;]*)$")
 NOUN_PHRASE_WORDS = re.compile(r"^(?:[\w'/-]+ ?){0,6}$")

@@ -295,7 +295,9 @@ class _Clause:
         if not following:
             return []
         first = following[0]
-        between = self._between(cue.end, first.start)
+        between = lexicon.ADJECTIVES_TOGETHER.sub(" ", self._between(cue.end, first.start))
+        if lexicon.REPORTS.search(between):
+            return []
         if not self.text[: cue.start].strip() and re.match(r"^ (?:is|are) (?:the|a|an) [\w -]*$", between):
             return [first]  # "No longer seen is the chest tube"
         if lexicon.VERB.search(between) or re.search(
@@ -324,7 +326,11 @@ class _Clause:
         for mention in rest:
             between = self._between(last.end, mention.start)
             match = lexicon.COORDINATION.match(between)
-            if match is None or any(p.search(between) for p in (lexicon.CUE, lexicon.VERB, _INTERPRETS)):
+            if (
+                match is None
+                or lexicon.OTHERS.match(between)
+                or any(p.search(between) for p in (lexicon.CUE, lexicon.VERB, _INTERPRETS))
+            ):
                 break
             group.append(mention)
             last = mention
@@ -359,11 +365,19 @@ class _Clause:
             return []  # "... and the right is smaller"
         if nearest.has_cue and re.search(r"\bno\b", gap):
             return []
+        if lexicon.WHOLE_CHEST.fullmatch(cue.text) and re.search(r"\bradio(?:logical|graphic)\s*$", gap):
+            return []  # "low volumes, with radiological progression"
         group = [nearest]
         for mention in reversed(previous[:-1]):
             between = self._between(mention.end, group[0].start)
             match = lexicon.COORDINATION.match(between)
-            if match is None or mention.has_cue or lexicon.CUE.search(between) or lexicon.VERB.search(between):
+            if (
+                match is None
+                or lexicon.OTHERS.match(between)
+                or mention.has_cue
+                or lexicon.CUE.search(between)
+                or lexicon.VERB.search(between)
+            ):
                 break
             group.insert(0, mention)
         return group
@@ -409,7 +423,9 @@ class _Clause:
                 copy.changes[None] = _meaning(cue.label, mention.finding)
                 made.append(copy)
             return made
-        whole = cue.label == "unchanged" or lexicon.IMPERSONAL.search(self.text)
+        whole = (
+            cue.label == "unchanged" or lexicon.IMPERSONAL.search(self.text) or lexicon.WHOLE_CHEST.fullmatch(cue.text)
+        )
         if whole and not lexicon.DEVICE_ONLY.search(cue.text) and cue.label != "new" and not clause_sides:
             if any(m.finding == OVERALL for m in earlier):
                 return []
@@ -459,6 +475,10 @@ def _meaning(label: str, finding: str) -> str:
 def _clauses(sentence: str) -> list[tuple[int, str]]:
     parts, start = [], 0
     for match in lexicon.STRONG_BOUNDARY.finditer(sentence):
+        if match.group() in ("but", "yet", "though", "although") and lexicon.CUE.fullmatch(
+            sentence[start : match.start()].strip()
+        ):
+            continue  # "stable but extensive opacities": two adjectives, one clause
         parts.append((start, sentence[start : match.start()]))
         start = match.end()
     parts.append((start, sentence[start:]))

@@ -116,7 +116,7 @@ def _faiss(required: bool):
         import faiss
     except ImportError as error:
         if required:
-            raise ImportError("the faiss backend needs faiss: pip install faiss-cpu") from error
+            raise ImportError("the faiss backend needs faiss: pip install 'priorrg-hf[retrieval]'") from error
         return None
     return faiss
 

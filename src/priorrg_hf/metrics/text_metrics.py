@@ -18,13 +18,21 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from .meteor_java import java_version, meteor_statistics, meteor_unavailable_reason
+from .meteor_java import (
+    MeteorUnavailableError,
+    java_version,
+    meteor_nltk_statistics,
+    meteor_statistics,
+    meteor_unavailable_reason,
+)
 from .statistics import ReportStatistics, check_pairs, joined, mean_statistics
 
 
 BLEU_ORDER = 4
 ROUGE_BETA = 1.2
 TEXT_METRICS = ("bleu", "rouge_l", "cider", "meteor")
+# Computed only when asked for by name.
+OTHER_TEXT_METRICS = ("meteor_nltk",)
 
 
 def prepare_text(text: str) -> str:
@@ -158,18 +166,20 @@ def text_overlap_statistics(
 
     Args:
         predictions, references (`list[str]`): reports in pairs.
-        metrics (sequence of `str`): some of `"bleu"`, `"rouge_l"`, `"cider"`, `"meteor"`.
+        metrics (sequence of `str`): some of `"bleu"`, `"rouge_l"`, `"cider"`, `"meteor"`; `"meteor_nltk"`, another METEOR under its own name, only
+            when named here.
         prepare (`bool`, defaults to `True`): put the texts through [`prepare_text`]. It changes nothing on texts that already are.
-        missing (`str`, defaults to `"skip"`): without Java, `"skip"` leaves METEOR out with a warning, `"raise"` raises
-            `MeteorUnavailableError`.
+        missing (`str`, defaults to `"skip"`): without Java, or with a pair too long for METEOR's program, `"skip"` leaves METEOR out with a
+            warning, `"raise"` raises `MeteorUnavailableError`.
 
     Raises:
         `ValueError`, `TypeError`: lists of different length, no reports, an entry that is no text, an unknown metric.
-        `ImportError`: pycocoevalcap is not installed.
+        `ImportError`: pycocoevalcap is not installed, or `"meteor_nltk"` was named without NLTK and its WordNet.
     """
-    unknown = sorted(set(metrics) - set(TEXT_METRICS))
+    known = (*TEXT_METRICS, *OTHER_TEXT_METRICS)
+    unknown = sorted(set(metrics) - set(known))
     if unknown:
-        raise ValueError(f"unknown text metrics {unknown}; there are {', '.join(TEXT_METRICS)}")
+        raise ValueError(f"unknown text metrics {unknown}; there are {', '.join(known)}")
     if missing not in ("skip", "raise"):
         raise ValueError(f"missing is 'skip' or 'raise', got {missing!r}")
     predictions, references = _prepared(predictions, references, prepare)
@@ -184,8 +194,15 @@ def text_overlap_statistics(
                 warnings.warn(f"METEOR is skipped. {reason}", stacklevel=2)
         own = {"bleu": bleu_statistics, "rouge_l": rouge_l_statistics, "cider": cider_statistics}
         parts = [compute(predictions, references, prepare=False) for name, compute in own.items() if name in metrics]
+        if "meteor_nltk" in metrics:
+            parts.append(meteor_nltk_statistics(predictions, references))
         if waiting is not None:
-            parts.append(waiting.result())
+            try:
+                parts.append(waiting.result())
+            except MeteorUnavailableError as error:
+                if missing == "raise":
+                    raise
+                warnings.warn(f"METEOR is skipped. {error}", stacklevel=2)
     if not parts:
         raise ValueError("no metric is left to compute: METEOR alone was asked for and is not available")
     return joined(parts)
@@ -255,6 +272,7 @@ def meteor(predictions: Sequence[str], references: Sequence[str], *, prepare: bo
 
 
 __all__ = [
+    "OTHER_TEXT_METRICS",
     "TEXT_METRICS",
     "bleu",
     "bleu_statistics",

@@ -12,7 +12,7 @@ from priorrg_hf.metrics.text_metrics import text_overlap
 _DESCRIPTION = """pycocoevalcap without its PTB tokenizer, on texts with a space before every full stop and spaces folded. Research use only, not for clinical decisions."""
 
 _KWARGS = """
-predictions, references: lists of reports. metrics: some of bleu, rouge_l, cider, meteor. missing: "skip" or "raise", for METEOR without Java.
+predictions, references: lists of reports. metrics: some of bleu, rouge_l, cider, meteor, and meteor_nltk, which is another METEOR. missing: "skip" or "raise", for METEOR without Java.
 """
 
 
