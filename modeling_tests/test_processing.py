@@ -313,6 +313,29 @@ def test_absent_priors_are_not_processed(processor, image, monkeypatch):
     assert sorted(calls) == ["images", "images", "images", "prior_images"]
 
 
+@pytest.mark.parametrize("report_task", ["generation", "alignment"])
+def test_everything_but_the_pixels_without_an_image(processor, image, monkeypatch, report_task):
+    texts = {
+        "indication": ["cough", None],
+        "history": [None, "asthma"],
+        "view_positions": ["pa", None],
+        "prior_view_positions": [None, "AP"],
+        "reports": SENTENCES[:2],
+        "study_ids": ["a", "b"],
+        "report_task": report_task,
+    }
+    expected = processor(images=[image, image], prior_images=[None, image], **texts)
+    monkeypatch.setattr(PriorRGProcessor, "_encode_images", None)
+    found = processor.encode_without_images([False, True], **texts)
+    assert set(expected) - set(found) == {"pixel_values", "prior_pixel_values"} and set(found) < set(expected)
+    for name, value in found.items():
+        assert value.dtype == expected[name].dtype and value.equal(expected[name]), name
+    with pytest.raises(PriorRGInputError, match="row 0"):
+        processor.encode_without_images([False, True], prior_view_positions=["AP", None])
+    with pytest.raises(PriorRGInputError, match="batch lengths differ"):
+        processor.encode_without_images([False, True], indication=["cough"])
+
+
 def test_rows_do_not_depend_on_their_batch(processor, image):
     other = Image.fromarray(np.zeros((90, 50, 3), dtype=np.uint8))
     batch = processor(images=[image, other], prior_images=[other, None], indication=["cough", "long " * 20])

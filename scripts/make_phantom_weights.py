@@ -340,7 +340,9 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--resume", action="store_true", help="go on from the stored encoder")
     args = parser.parse_args()
-    {"images": make_images, "tokenizer": make_tokenizer, "decoder": make_decoder, "vision": make_vision}[args.part](args)
+    {"images": make_images, "tokenizer": make_tokenizer, "decoder": make_decoder, "vision": make_vision}[args.part](
+        args
+    )
 
 
 if __name__ == "__main__":

@@ -188,7 +188,6 @@ def _train_stage_2(settings: DemoSettings, examples: "Dataset", folder: Path, pr
 
     from .data.phantom import phantom_decoder_folder
     from .trainer_priorrg import PriorRGReportTrainer
-    from .training_args_priorrg import PriorRGReportTrainingArguments
     from .training_runs import ModelArguments, build_for_finetuning
 
     set_seed(settings.seed)

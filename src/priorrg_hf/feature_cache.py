@@ -230,21 +230,7 @@ class FeatureCache:
 
     def batch(self, processor, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Model inputs of example rows with vision features in place of pixels; `texts` are the processor's other arguments."""
-        blank = Image.new("L", (14, 14))
-        side = {"height": 14, "width": 14}
-        batch = dict(
-            processor(
-                # Stand-ins of one patch: the images themselves are not opened.
-                images=[blank] * len(rows),
-                prior_images=[None if row.get("prior_image") is None else blank for row in rows],
-                size={"shortest_edge": 14},
-                crop_size=side,
-                return_tensors="pt",
-                **texts,
-            )
-        )
-        for name in ("pixel_values", "prior_pixel_values"):
-            del batch[name]
+        batch = dict(processor.encode_without_images([row.get("prior_image") is not None for row in rows], **texts))
         patches, width = self.manifest["shape"]
         dtype = DTYPES[self.manifest["dtype"]]
         last = torch.zeros(len(rows), patches, width, dtype=dtype)

@@ -316,14 +316,72 @@ class PriorRGProcessor(ProcessorMixin):
             }
         )
         # Texts and views first: they cost nothing, so that a mistake in them shows before any image is opened.
-        data = self._encode_contexts(rows, report_task, max_context_length, text_kwargs)
-        data.update(self._encode_views(rows))
-        if reports is not None:
-            data.update(self._encode_reports(rows["reports"], report_task, max_report_length, text_kwargs))
-        if study_ids is not None:
-            data["study_ids"] = _encode_study_ids(rows["study_ids"])
+        given = {"reports": reports, "study_ids": study_ids}
+        data = self._encode_all_but_images(rows, given, report_task, max_context_length, max_report_length, text_kwargs)
         data.update(self._encode_images(rows, images_kwargs))
         return BatchFeature(data, tensor_type=text_kwargs.get("return_tensors", "pt"))
+
+    def encode_without_images(
+        self,
+        has_prior: Sequence[bool],
+        *,
+        indication: Sequence[str | None] | None = None,
+        history: Sequence[str | None] | None = None,
+        view_positions: Sequence[str | None] | None = None,
+        prior_view_positions: Sequence[str | None] | None = None,
+        reports: Sequence[str] | None = None,
+        study_ids: Sequence[str | int] | None = None,
+        report_task: ReportTask | None = None,
+    ) -> BatchFeature:
+        """
+        Everything of a batch but its pixels, for studies whose vision features are known already.
+
+        Args:
+            has_prior (sequence of `bool`): Whether each row has a prior image.
+            indication, history, view_positions, prior_view_positions, reports, study_ids, report_task (*optional*):
+                As for calling the processor, one entry a row.
+
+        Returns:
+            [`BatchFeature`]: what `__call__` returns, without `pixel_values` and `prior_pixel_values`; `prior_mask` (B,) is `has_prior`.
+
+        Raises:
+            [`PriorRGInputError`]: names the row and what to do about it.
+        """
+        report_task = _checked_report_task(report_task)
+        rows = _as_batch(
+            {
+                "prior_images": [True if prior else None for prior in has_prior],
+                "text": None,
+                "indication": indication,
+                "history": history,
+                "view_positions": view_positions,
+                "prior_view_positions": prior_view_positions,
+                "reports": reports,
+                "study_ids": study_ids,
+            }
+        )
+        text_kwargs, _ = self._split_kwargs({})
+        given = {"reports": reports, "study_ids": study_ids}
+        data = self._encode_all_but_images(rows, given, report_task, None, None, text_kwargs)
+        data["prior_mask"] = np.array([bool(prior) for prior in has_prior])
+        return BatchFeature(data, tensor_type="pt")
+
+    def _encode_all_but_images(
+        self,
+        rows: dict[str, list],
+        given: dict[str, Any],
+        report_task: str,
+        max_context_length: int | None,
+        max_report_length: int | None,
+        text_kwargs: dict,
+    ) -> dict[str, Any]:
+        data = self._encode_contexts(rows, report_task, max_context_length, text_kwargs)
+        data.update(self._encode_views(rows))
+        if given["reports"] is not None:
+            data.update(self._encode_reports(rows["reports"], report_task, max_report_length, text_kwargs))
+        if given["study_ids"] is not None:
+            data["study_ids"] = _encode_study_ids(rows["study_ids"])
+        return data
 
     def encode_reports(
         self,
@@ -738,15 +796,17 @@ def _as_rows(value: Any) -> list:
 
 
 def _as_batch(arguments: dict[str, Any]) -> dict[str, list]:
-    """Every argument as a list of one entry a row; None for an argument that was not given."""
-    if arguments["images"] is None:
+    """Every argument as a list of one entry a row; None for an argument that was not given. The first argument, which must be
+    given, says how many rows there are."""
+    leading = next(iter(arguments))
+    if arguments[leading] is None:
         raise PriorRGInputError(
             "there are no images; pass one current image a row (for reports alone: processor.encode_reports)",
             field="images",
         )
     rows = {name: _as_rows(value) for name, value in arguments.items() if value is not None}
     lengths = {name: len(value) for name, value in rows.items()}
-    size = lengths["images"]
+    size = lengths[leading]
     if len(set(lengths.values())) != 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise PriorRGInputError(f"batch lengths differ: {listed}; each needs one entry a row, None for a missing one")
