@@ -187,43 +187,22 @@ def _train_stage_2(settings: DemoSettings, examples: "Dataset", folder: Path, pr
     from transformers import set_seed
 
     from .data.phantom import phantom_decoder_folder
+    from .processing_priorrg import PriorRGProcessor
     from .trainer_priorrg import PriorRGReportTrainer
-    from .training_runs import ModelArguments, build_for_finetuning
+    from .training_runs import continue_from_stage_1
 
     set_seed(settings.seed)
-    start = ModelArguments(model=str(folder.parent / "stage1"), decoder=phantom_decoder_folder())
-    model, processor = build_for_finetuning(start, views=())
-    _train(PriorRGReportTrainer, model, processor, examples, _training_arguments(settings, folder, 2, progress))
-
-
-def _in_processes(function: Callable, num_processes: int, *arguments) -> None:
-    """Calls a function of this module in processes that see each other as ranks, as `torchrun` starts them."""
-    if num_processes == 1:
-        function(*arguments)
-        return
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # any free port
-        max_restarts=0,
-        monitor_interval=0.2,
+    stage_1 = folder.parent / "stage1"
+    model, processor = (
+        continue_from_stage_1(stage_1, phantom_decoder_folder()),
+        PriorRGProcessor.from_pretrained(stage_1),
     )
-    elastic_launch(config, _with_its_share_of_cores)(function, num_processes, *arguments)
-
-
-def _with_its_share_of_cores(function: Callable, num_processes: int, *arguments) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
-    function(*arguments)
+    _train(PriorRGReportTrainer, model, processor, examples, _training_arguments(settings, folder, 2, progress))
 
 
 def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool = True) -> Path:
     """Both stages on example rows; returns the folder of the report generator."""
+    from .distributed import run_in_processes
     from .feature_cache import precompute_features
 
     stage_1, stage_2 = folder / "stage1", folder / "stage2"
@@ -234,8 +213,8 @@ def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progre
         *new_demo_model(), examples, folder / "features", layers="all", batch_size=64, progress=progress
     )
     if not _is_finished(stage_1):
-        _in_processes(_train_stage_1, settings.num_processes, settings, examples, stage_1, progress)
-    _in_processes(_train_stage_2, settings.num_processes, settings, examples, stage_2, progress)
+        run_in_processes(_train_stage_1, settings.num_processes, settings, examples, stage_1, progress)
+    run_in_processes(_train_stage_2, settings.num_processes, settings, examples, stage_2, progress)
     return stage_2
 
 

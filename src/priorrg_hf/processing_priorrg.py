@@ -317,7 +317,9 @@ class PriorRGProcessor(ProcessorMixin):
         )
         # Texts and views first: they cost nothing, so that a mistake in them shows before any image is opened.
         given = {"reports": reports, "study_ids": study_ids}
-        data = self._encode_all_but_images(rows, given, report_task, max_context_length, max_report_length, text_kwargs)
+        data = self._encode_all_but_images(
+            rows, given, report_task, max_context_length, max_report_length, text_kwargs
+        )
         data.update(self._encode_images(rows, images_kwargs))
         return BatchFeature(data, tensor_type=text_kwargs.get("return_tensors", "pt"))
 

@@ -240,14 +240,34 @@ def build_for_finetuning(
         return _with_attention(model, arguments), processor
     processor = PriorRGProcessor.from_pretrained(arguments.model)
     if saved_as != "PriorRGForReportGeneration" and arguments.decoder is not None:
-        stage_1 = PriorRGForContrastivePretraining.from_pretrained(arguments.model)
-        model = PriorRGForReportGeneration.from_pretrained_backbones(decoder=arguments.decoder, config=stage_1.config)
-        missing, unexpected = model.model.load_state_dict(stage_1.model.state_dict(), strict=False)
-        missing = [name for name in missing if not name.startswith(("layer_fusion.", "visual_norm."))]
-        if missing or unexpected:
-            raise ValueError(f"{arguments.model} does not fit: missing {missing}, unexpected {unexpected}")
+        model = continue_from_stage_1(arguments.model, arguments.decoder)
         return _with_attention(model, arguments), processor
     return PriorRGForReportGeneration.from_pretrained(arguments.model, **_attention(arguments)), processor
+
+
+def continue_from_stage_1(
+    folder: str | os.PathLike, decoder: str | os.PathLike | None = None, **changes: Any
+) -> PriorRGForReportGeneration:
+    """A report generator with everything that stage 1 learned.
+
+    Args:
+        folder: of the stage-1 model.
+        decoder (*optional*): folder or Hub id of the GPT-2 that the decoder starts from; random weights by default, as published.
+        **changes: fields of [`PriorRGConfig`] that stage 1 does not depend on, such as `memory_segments`.
+
+    Raises:
+        ValueError: the changed configuration does not fit stage 1's weights.
+    """
+    if decoder is None:
+        return PriorRGForReportGeneration.from_pretrained(folder, **changes)
+    stage_1 = PriorRGForContrastivePretraining.from_pretrained(folder)
+    config = type(stage_1.config).from_dict({**stage_1.config.to_dict(), **changes})
+    model = PriorRGForReportGeneration.from_pretrained_backbones(decoder=os.fspath(decoder), config=config)
+    missing, unexpected = model.model.load_state_dict(stage_1.model.state_dict(), strict=False)
+    missing = [name for name in missing if not name.startswith(("layer_fusion.", "visual_norm."))]
+    if missing or unexpected:
+        raise ValueError(f"{folder} does not fit: missing {missing}, unexpected {unexpected}")
+    return model
 
 
 def _new_processor_and_config(arguments: ModelArguments, views: Sequence[str]):

@@ -175,10 +175,11 @@ class _Runner:
         """Folder of the report generator of a variant, trained if need be."""
         from transformers import set_seed
 
-        from ..data.phantom import phantom_vision_folder
+        from ..data.phantom import phantom_decoder_folder, phantom_vision_folder
         from ..modeling_priorrg import PriorRGForReportGeneration
         from ..trainer_priorrg import PriorRGReportTrainer
         from ..training_args_priorrg import PriorRGReportTrainingArguments
+        from ..training_runs import continue_from_stage_1
 
         changes = variant.get("config", {})
         folder = self.folder / f"seed{seed}" / variant["name"]
@@ -189,10 +190,12 @@ class _Runner:
         processor = self._processor()
         if start is not None:
             memory = {name: value for name, value in changes.items() if name in STAGE_2_FIELDS}
-            model = PriorRGForReportGeneration.from_pretrained(start, **memory)
+            model = continue_from_stage_1(start, phantom_decoder_folder(), **memory)
         else:
             model = PriorRGForReportGeneration.from_pretrained_backbones(
-                vision=phantom_vision_folder(), config=_config(self.plan, processor, changes)
+                vision=phantom_vision_folder(),
+                decoder=phantom_decoder_folder(),
+                config=_config(self.plan, processor, changes),
             )
         self._train(
             PriorRGReportTrainer, PriorRGReportTrainingArguments, model, processor, seed, folder, predict_with_generate=False,
