@@ -1,6 +1,7 @@
 """The demo on a handful of studies: every file appears, a second call repeats nothing, another demo's folder is refused."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,12 +9,25 @@ import pytest
 
 pytest.importorskip("datasets")
 
-from priorrg_hf.data.phantom import load_phantom_tokenizer, load_phantom_vision
-from priorrg_hf.demo import CONDITIONS, DemoSettings, check_targets, hide_inputs, new_demo_model, run_demo
+from transformers import GPT2Config
+
+from priorrg_hf.data.phantom import load_phantom_tokenizer, load_phantom_vision, phantom_decoder_folder
+from priorrg_hf.demo import (
+    CONDITIONS,
+    MODEL_SHAPE,
+    DemoSettings,
+    _training_arguments,
+    check_targets,
+    hide_inputs,
+    new_demo_model,
+    run_demo,
+)
 from priorrg_hf.demo_page import scores_as_markdown, write_page
 
 
-SETTINGS = DemoSettings(num_studies=24, stage_1_epochs=1, stage_2_epochs=1, batch_size=8, max_length=12)
+SETTINGS = DemoSettings(
+    num_studies=24, stage_1_epochs=1, stage_2_epochs=1, batch_size=8, num_processes=1, max_length=12
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,4 +138,15 @@ def test_backbones_fit_each_other():
     for name, value in model.model.vision_model.state_dict().items():
         assert value.equal(stored[name]), name
     assert len(load_phantom_tokenizer()) == model.config.decoder_config.vocab_size
+    decoder = GPT2Config.from_pretrained(phantom_decoder_folder()).to_dict()
+    assert {name: decoder[name] for name in MODEL_SHAPE["decoder_config"]} == MODEL_SHAPE["decoder_config"]
+    assert decoder["vocab_size"] == len(load_phantom_tokenizer())
     assert processor.tokenizer.convert_tokens_to_ids(["[PAD]", "[SEP]", "[CLS]"]) == [1000, 1001, 1002]
+
+
+def test_batches_are_shared_out_to_the_processes():
+    settings = DemoSettings(batch_size=32, num_processes=2)
+    for stage in (1, 2):
+        assert _training_arguments(settings, Path("runs/stage"), stage, False).per_device_train_batch_size == 16
+    with pytest.raises(ValueError, match="batch_size"):
+        DemoSettings(batch_size=15, num_processes=2)

@@ -4,7 +4,8 @@
     python scripts/make_phantom_weights.py tokenizer  # byte-level BPE of phantom reports and contexts
     python scripts/make_phantom_weights.py decoder    # a language model of phantom reports (GPT-2 shape)
     python scripts/make_phantom_weights.py vision     # the vision encoder (DINOv2 shape)
-    python scripts/make_phantom_weights.py model      # both stages with `priorrg demo`'s recipe -> priorrg-phantom-tiny
+    priorrg demo -o runs/phantom_demo                 # both stages
+    python scripts/make_phantom_weights.py model --work runs/phantom_demo  # its result -> priorrg-phantom-tiny
 
 The vision encoder stands where RAD-DINO stands in the published system. RAD-DINO was pre-trained by self-supervision on
 real films; this one is pre-trained *with supervision from the phantoms' known truth* (where each structure lies, how severe each finding is, how
@@ -323,9 +324,61 @@ def _print_scores(name: str, called: torch.Tensor, truth: torch.Tensor) -> None:
     print(f"{name:22s} presence F1 {float(f1):.3f}, right level or position where present {float(right):.3f}")
 
 
+# --- model ----------------------------------------------------------------------------------------------------------
+
+
+def make_model(args) -> None:
+    """The report generator of a finished demo in 16 bits, with its processor and a card that holds the demo's own scores."""
+    import json
+
+    from priorrg_hf import PriorRGForReportGeneration, PriorRGProcessor
+    from priorrg_hf.model_card import render_model_card
+
+    result = json.loads((args.work / "scores.json").read_text(encoding="utf-8"))
+    settings, targets = result["settings"], result["targets"]
+    folder = WEIGHTS / "priorrg-phantom-tiny"
+    model = PriorRGForReportGeneration.from_pretrained(args.work / "stage2", dtype=torch.float16)
+    model.save_pretrained(folder)
+    PriorRGProcessor.from_pretrained(args.work / "stage2").save_pretrained(folder)
+    shown = ("presence_f1", "device_f1", "severity_accuracy", "change_accuracy", "cause_accuracy", "comparison_without_prior_rate", "bleu_4")  # fmt: skip
+    metrics = {
+        f"{name} ({condition})": round(scores[name], 4)
+        for condition, scores in result["scores"].items()
+        for name in shown
+        if scores.get(name) is not None
+    }
+    card = render_model_card(
+        model.config,
+        evaluation={
+            "metrics": metrics,
+            "dataset": f"phantom cohort of priorrg_hf (synthetic drawings), seed {settings['seed']}",
+            "split": "test",
+            "num_examples": int(result["scores"]["all inputs"]["reports"]),
+            "protocol": "Facts counted against the drawings' known truth; greedy search. Says nothing about patients.",
+        },
+        model_name="priorrg-phantom-tiny",
+        license="apache-2.0",
+        base_models=(),
+        training_data=(
+            "Synthetic drawings only: the training split of "
+            f"`make_phantom_cohort({settings['num_studies']}, seed={settings['seed']})` as `priorrg demo` makes it. No patient data. The model "
+            "knows drawings and nothing of real films; it exists so that examples, notebooks and tests run offline with trained weights."
+        ),
+        training=(
+            f"`priorrg demo` with its defaults: {settings['stage_1_epochs']:g} epoch of stage 1, {settings['stage_2_epochs']:g} of stage 2, "
+            f"{settings['batch_size']} studies an update, on two processor cores. What the demo is held to: "
+            + "; ".join(f"{name} {target['value']:.3f} ({target['bound']})" for name, target in targets.items())
+            + "."
+        ),
+        with_code=False,
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    print(f"{sum(path.stat().st_size for path in folder.iterdir()) / 2**20:.1f} MiB in {folder}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["images", "tokenizer", "decoder", "vision"])
+    parser.add_argument("part", choices=["images", "tokenizer", "decoder", "vision", "model"])
     parser.add_argument(
         "--work", type=Path, default=Path("runs/phantom_weights"), help="folder for intermediate files"
     )
@@ -340,9 +393,13 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--resume", action="store_true", help="go on from the stored encoder")
     args = parser.parse_args()
-    {"images": make_images, "tokenizer": make_tokenizer, "decoder": make_decoder, "vision": make_vision}[args.part](
-        args
-    )
+    {
+        "images": make_images,
+        "tokenizer": make_tokenizer,
+        "decoder": make_decoder,
+        "vision": make_vision,
+        "model": make_model,
+    }[args.part](args)
 
 
 if __name__ == "__main__":
