@@ -117,9 +117,34 @@ def test_texts_cannot_break_the_page(tmp_path):
     text = "<script>alert(1)</script>"
     example = {"example_id": "a", "view_position": "AP", "prior_view_position": None, "prior_image": None}
     example.update(image={"bytes": b"x"}, findings=text, indication=text, history=None)
-    result = {"scores": {}, "notice": "n"}
+    result = {"scores": {}, "targets": {}, "notice": "n"}
     write_page(tmp_path / "p.html", result, Dataset.from_list([example]), {"all inputs": [SimpleNamespace(example_id="a", prediction=text)]})  # fmt: skip
     assert "<script>" not in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
+def test_page_shows_studies_from_all_over_the_split(tmp_path):
+    from datasets import Dataset
+
+    rows = [
+        {
+            "example_id": f"study-{index}",
+            "view_position": "AP",
+            "prior_view_position": "PA" if index % 2 else None,
+            "prior_image": {"bytes": b"x"} if index % 2 else None,
+            "image": {"bytes": b"x"},
+            "findings": f"true report {index}",
+            "indication": None,
+            "history": None,
+        }
+        for index in range(40)
+    ]
+    target = {"bound": "at least 0.9", "value": 0.95, "met": True}
+    result = {"scores": {}, "targets": {"presence F1": target}, "notice": "n"}
+    write_page(tmp_path / "p.html", result, Dataset.from_list(rows), {"all inputs": []}, num_examples=8)
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    shown = [index for index in range(40) if f"true report {index}<" in page]
+    assert len(shown) == 8 == page.count("<article>") and sum(index % 2 for index in shown) == 6
+    assert max(shown) > 30 and page.count("no prior study") == 2 and "<td>0.950</td><td>yes</td>" in page
 
 
 def test_table_shows_missing_scores_as_dashes():

@@ -77,6 +77,20 @@ def _table(result: Mapping[str, Any]) -> str:
     return f"<table><tr><th></th>{head}</tr>{body}</table>"
 
 
+def _spread(indices: list[int], count: int) -> list[int]:
+    """Up to `count` of the indices, evenly spaced."""
+    count = min(count, len(indices))
+    return [indices[place * len(indices) // count] for place in range(count)]
+
+
+def _targets(result: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{target['bound']}</td><td>{target['value']:.3f}</td><td>{'yes' if target['met'] else 'no'}</td></tr>"
+        for name, target in result["targets"].items()
+    )
+    return f"<table><tr><th>target</th><th>asked</th><th>measured</th><th>met</th></tr>{rows}</table>" if rows else ""
+
+
 def write_page(
     path: str | os.PathLike,
     result: Mapping[str, Any],
@@ -91,17 +105,20 @@ def write_page(
         result (mapping): of `run_demo`.
         examples (`Dataset`): the test examples.
         rows (mapping): condition -> report rows in the order of the examples.
-        num_examples (`int`, defaults to 24): studies to show; those with a prior come first.
+        num_examples (`int`, defaults to 24): studies to show, spread over the split; those with a prior come first.
     """
     from .file_writing import write_text_whole
 
     by_id = {condition: {row.example_id: row for row in reports} for condition, reports in rows.items()}
-    has_prior = [row is not None for row in examples["prior_view_position"]]
-    order = sorted(range(len(examples)), key=lambda index: not has_prior[index])
-    # Mostly studies with a prior, some without.
-    chosen = [*order[: max(1, num_examples - num_examples // 4)], *order[::-1][: num_examples // 4]]
+    has_prior = [view is not None for view in examples["prior_view_position"]]
+    with_prior, alone = (
+        [index for index, prior in enumerate(has_prior) if prior is wanted] for wanted in (True, False)
+    )
+    # Mostly studies with a prior, some without, from all over the split: neighbours are visits of one patient.
+    few = min(len(alone), num_examples // 4)
+    chosen = [*_spread(with_prior, num_examples - few), *_spread(alone, few)]
     articles = []
-    for index in dict.fromkeys(chosen):
+    for index in chosen:
         example = examples[index]
         written = {condition: reports.get(example["example_id"]) for condition, reports in by_id.items()}
         context = " ".join(text for text in (example["indication"], example["history"]) if text) or "no context"
@@ -116,7 +133,7 @@ def write_page(
     page = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<title>PriorRG demo</title><style>{_STYLE}</style><h1>PriorRG on synthetic studies</h1>"
-        f"<p>{html.escape(result['notice'])}</p>{_table(result)}{''.join(articles)}</html>"
+        f"<p>{html.escape(result['notice'])}</p>{_table(result)}{_targets(result)}{''.join(articles)}</html>"
     )
     write_text_whole(path, page)
 

@@ -3,7 +3,6 @@
 Only public `torch.distributed` calls that every backend (gloo, nccl) has; without a process group everything is the identity.
 """
 
-import os
 import uuid
 from collections.abc import Callable
 
@@ -194,5 +193,5 @@ def run_in_processes(function: Callable, num_processes: int, *arguments) -> None
 
 
 def _with_its_share_of_cores(function: Callable, num_processes: int, *arguments) -> None:
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_processes))
+    torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
     function(*arguments)
