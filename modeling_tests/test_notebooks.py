@@ -108,7 +108,7 @@ def test_notebook_runs(name, desk, monkeypatch, capsys):
 
 def check_reports(namespace, folder, printed):
     assert len(namespace["columns"]) == 3 and all(len(reports) == 3 for reports in namespace["columns"].values())
-    assert "prior_mask: [True, False]" in printed and "same report: True" in printed
+    assert "prior_mask: [True, False]" in printed and "same memory: True" in printed
     assert "refused: row 1 (study_id 's2'), image:" in printed
     assert (folder / "today_16_bit.png").is_file()
 
