@@ -102,6 +102,14 @@ def test_every_fault_is_counted_and_named(tmp_path):
     assert any("line 8" in text and "another patient" in text for text in priors)
 
 
+def test_the_report_prints_as_text(tmp_path):
+    report = check_studies(bad_table(tmp_path / "t"))
+    lines = str(report).splitlines()
+    assert lines[0].startswith("read as table") and lines[-1] == "7 error(s)" and "  view PA" in str(report)
+    assert sum(line.startswith("error: [") for line in lines) == 7
+    assert "... and 5 more" in report.as_text(show=2)
+
+
 def test_images_can_be_left_closed(tmp_path):
     path = bad_table(tmp_path / "t")
     kinds = {mode: {issue.kind for issue in check_studies(path, images=mode).errors} for mode in ("exists", "skip")}
@@ -124,6 +132,10 @@ def test_check_command(tmp_path):
     bad = runner.invoke(app, ["data", "check", str(bad_table(tmp_path / "bad")), "--json", str(tmp_path / "r.json")])
     assert bad.exit_code == 1 and "studies.jsonl line 3 (study s2)" in bad.output
     assert json.loads((tmp_path / "r.json").read_text())["counts"]["missing files"] == 1
+    some = runner.invoke(app, ["data", "check", str(bad_table(tmp_path / "bad")), "--show", "2"])
+    every = runner.invoke(app, ["data", "check", str(bad_table(tmp_path / "bad")), "--show", "0"])
+    assert some.output.count("error: [") == 2 and "--show 0" in some.output and "more" in some.output
+    assert every.output.count("error: [") == 7 and "--show 0" not in every.output and "7 error(s)" in every.output
     unknown = runner.invoke(app, ["data", "check", str(tmp_path / "none")])
     assert unknown.exit_code == 2 and "Expected one of" in unknown.output
     wrong = runner.invoke(app, ["data", "check", str(tmp_path), "--column", "findings"])

@@ -114,6 +114,19 @@ def test_comparing_needs_the_same_test_set():
         scoring.compare_systems(rows, [ReportRow("zzz", "a", "b")], metrics=FAST)
 
 
+def test_what_hangs_on_priors_is_not_compared_where_they_differ(tmp_path):
+    rows = make_rows()
+    same = scoring.compare_systems(rows, make_rows(), metrics=FAST, replicates=20)
+    assert "change_f1" in same["scores"] and "unsupported_comparisons" in same["scores"] and same["notes"] == []
+    blind = [dataclasses.replace(row, has_prior=False) for row in rows]
+    compared = scoring.compare_systems(rows, blind, metrics=FAST, replicates=20)
+    assert not [name for name in compared["scores"] if name.startswith(("change_", "direction_", "unsupported_"))]
+    assert compared["scores"]["presence_f1"].value == compared["scores"]["bleu_4"].value == 0
+    assert "of 6 studies" in compared["notes"][0]
+    card.evaluate_reports(rows, tmp_path, metrics=FAST, replicates=20, against=blind, plots=False)
+    assert "of 6 studies the two systems differ" in (tmp_path / "evaluation.md").read_text(encoding="utf-8")
+
+
 def test_error_analysis_counts():
     rows = make_rows(copies=1)
     analysis = errors.error_analysis(rows)

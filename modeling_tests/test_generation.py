@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hub_helpers import inputs_of, studies, tiny_config, tiny_model, tiny_processor
+from transformers import LogitsProcessor, modeling_utils
 from transformers.cache_utils import EncoderDecoderCache
 
 from priorrg_hf import PriorRGForReportGeneration
@@ -111,6 +112,45 @@ def test_no_context_is_an_error_not_a_start_token(model, inputs):
     given = {k: v for k, v in inputs.items() if k not in ("input_ids", "attention_mask")}
     with pytest.raises(ValueError, match="clinical context"):
         model.generate(**given, max_length=LENGTH)
+
+
+class _EndsEarly(LogitsProcessor):
+    """Ends the first report after three tokens."""
+
+    def __init__(self, eos_token_id):
+        self.eos_token_id = eos_token_id
+
+    def __call__(self, input_ids, scores):
+        scores = scores.clone()
+        scores[:, self.eos_token_id] = -torch.inf
+        if input_ids.shape[1] == 3:
+            scores[0] = -torch.inf
+            scores[0, self.eos_token_id] = 0.0
+        return scores
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_finished_reports_are_not_taken_for_a_forgotten_mask(model, inputs, monkeypatch, use_cache):
+    warnings = []
+    monkeypatch.setattr(modeling_utils.logger, "warning_once", warnings.append)
+    ends = [_EndsEarly(model.config.eos_token_id)]
+    ids = model.generate(**inputs, max_length=LENGTH, num_beams=1, logits_processor=ends, use_cache=use_cache)
+    pad = model.config.pad_token_id
+    assert (ids[0, 4:] == pad).all() and not (ids[1:] == pad).any()
+    assert warnings == []
+
+
+def test_a_padded_prompt_without_its_mask_is_told(model, inputs, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(modeling_utils.logger, "warning_once", warnings.append)
+    bos, pad = model.config.decoder_start_token_id, model.config.pad_token_id
+    prompt = torch.tensor([[pad, bos, 70], [bos, 70, 71], [bos, 70, 71], [bos, 70, 71]])
+    model.generate(
+        **inputs, decoder_input_ids=prompt, decoder_attention_mask=(prompt != pad).long(), max_length=LENGTH
+    )
+    assert warnings == []
+    model.generate(**inputs, decoder_input_ids=prompt, max_length=LENGTH)
+    assert len(warnings) == 1 and "attention_mask" in warnings[0]
 
 
 def test_models_without_context_need_none(processor, inputs):

@@ -92,22 +92,9 @@ def check(
         raise _fail(error) from error
     if json_out is not None:
         write_text_whole(json_out, json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
-    typer.echo(f"{path}: read as {report.format} ({report.detected})")
-    for name, value in report.counts.items():
-        typer.echo(f"  {name:<24} {value:>10,}")
-    for title, counts in (("split", report.splits), ("view", report.views)):
-        for name, value in counts.items():
-            typer.echo(f"  {title + ' ' + name:<24} {value:>10,}")
-    for issue in report.warnings:
-        typer.echo(f"warning: {issue.message}")
-    named = report.errors if show == 0 else report.errors[:show]
-    for issue in named:
-        typer.echo(f"error: [{issue.kind}] {issue}")
-    if len(named) < len(report.errors):
-        typer.echo(
-            f"... and {len(report.errors) - len(named)} more (--show 0 names all, --json writes them to a file)"
-        )
-    typer.echo(f"{len(report.errors)} error(s)" if report.errors else "no errors")
+    typer.echo(f"{path}: {report.as_text(show or None)}")
+    if 0 < show < len(report.errors):
+        typer.echo("(--show 0 names all errors, --json writes them to a file)")
     if not report.ok:
         raise typer.Exit(1)
 

@@ -765,6 +765,9 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
                 "`generate` needs the clinical context as `input_ids`. For a study without one, PriorRGProcessor makes the "
                 'bare text "[INDICATION] [SEP] [HISTORY] ".'
             )
+        if kwargs.get("decoder_input_ids") is not None:
+            mask = kwargs.get("decoder_attention_mask")
+            self.decoder.warn_if_padding_and_no_attention_mask(kwargs["decoder_input_ids"], mask)
         return super().generate(*args, **kwargs)
 
     @can_return_tuple
@@ -831,6 +834,11 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
                 prior_vision_last_hidden_state=prior_vision_last_hidden_state,
                 **{**kwargs, "return_dict": True},
             )
+        if decoder_input_ids is not None and decoder_inputs_embeds is None:
+            # Given ids, GPT-2 takes the padding behind finished reports for a forgotten mask and says so in every batch search.
+            # Only a prompt can lack one: `generate` looks there.
+            decoder_inputs_embeds = self.decoder.get_input_embeddings()(decoder_input_ids)
+            decoder_input_ids = None
         outputs = self.decoder(
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,

@@ -434,6 +434,7 @@ __all__ = [
     "ModelArguments",
     "build_for_finetuning",
     "build_for_pretraining",
+    "continue_from_stage_1",
     "load_training_examples",
     "parse_run_arguments",
     "read_argument_file",

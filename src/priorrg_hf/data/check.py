@@ -47,6 +47,24 @@ class CheckReport:
     def ok(self) -> bool:
         return not self.errors
 
+    def as_text(self, show: int | None = 50) -> str:
+        """The report in lines, as `priorrg data check` and `print` show it; of the errors the first `show`, all with `None`."""
+        lines = [f"read as {self.format} ({self.detected})"]
+        counted = dict(self.counts)
+        for title, counts in (("split", self.splits), ("view", self.views)):
+            counted.update({f"{title} {name}": value for name, value in counts.items()})
+        lines += [f"  {name:<24} {value:>10,}" for name, value in counted.items()]
+        lines += [f"warning: {issue.message}" for issue in self.warnings]
+        named = self.errors[:show]
+        lines += [f"error: [{issue.kind}] {issue}" for issue in named]
+        if len(named) < len(self.errors):
+            lines.append(f"... and {len(self.errors) - len(named)} more")
+        lines.append(f"{len(self.errors)} error(s)" if self.errors else "no errors")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.as_text()
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {

@@ -25,6 +25,11 @@ PROTOCOLS = {
     FULL: "references in full length",
     CUT: "references cut at the model's report length, as published scores are computed",
 }
+# What these are counted on depends on which studies the writer was shown a prior of.
+SCORES_BY_PRIOR = (
+    "change_precision", "change_recall", "change_f1", "direction_reversals", "unsupported_comparisons",
+    "unsupported_comparisons_in_references",
+)  # fmt: skip
 # (name, smallest, largest) days from the prior to the study.
 TIME_GAPS = (
     ("up to 2 days", -math.inf, 2),
@@ -270,7 +275,8 @@ def compare_systems(
 
     Returns:
         `{"n": studies compared, "only_in_first": count, "only_in_second": count, "protocol": name, "scores": {name:
-        PairedDifference}}`. The protocol is `"full"`.
+        PairedDifference}, "notes": what was left out and why}`. The protocol is `"full"`. Where the systems were not shown priors of the same
+        studies, scores that are counted by it (`SCORES_BY_PRIOR`) are left out.
 
     Raises:
         `ValueError`: no study in common, or different references for one study.
@@ -309,6 +315,13 @@ def compare_systems(
         for rows in (one, two)
     ]
     differences: dict[str, PairedDifference] = paired_test(*statistics, groups=patient_groups(one), **settings)
+    told = sum(a.has_prior is not b.has_prior for a, b in zip(one, two, strict=True))
+    if told:
+        differences = {name: entry for name, entry in differences.items() if name not in SCORES_BY_PRIOR}
+        notes.append(
+            f"Changes and comparisons without a prior are not compared: of {told} studies the two systems differ in whether they were "
+            "shown a prior (has_prior), so each would be scored on studies of its own."
+        )
     if len(common) < len(mine) or len(common) < len(other):
         warnings.warn(f"compared on the {len(common)} studies that both systems reported", stacklevel=2)
     return {
