@@ -338,7 +338,12 @@ def make_model(args) -> None:
     settings, targets = result["settings"], result["targets"]
     folder = WEIGHTS / "priorrg-phantom-tiny"
     model = PriorRGForReportGeneration.from_pretrained(args.work / "stage2", dtype=torch.float16)
+    for part in (model.config, model.config.vision_config, model.config.text_config, model.config.decoder_config):
+        part._name_or_path = ""  # where the parts lay on this machine concerns nobody
     model.save_pretrained(folder)
+    # Stored in 16 bits, computed in 32: that is what a CPU is fast and exact in.
+    model.config.dtype = "float32"
+    model.config.save_pretrained(folder)
     PriorRGProcessor.from_pretrained(args.work / "stage2").save_pretrained(folder)
     shown = ("presence_f1", "device_f1", "severity_accuracy", "change_accuracy", "cause_accuracy", "comparison_without_prior_rate", "bleu_4")  # fmt: skip
     metrics = {

@@ -75,7 +75,7 @@ class DemoSettings:
         num_beams, max_length (`int`): beams and most tokens of the written reports.
     """
 
-    num_studies: int = 6000
+    num_studies: int = 7000
     seed: int = 0
     stage_1_epochs: float = 1
     stage_2_epochs: float = 11
@@ -84,7 +84,7 @@ class DemoSettings:
     encoder_learning_rate: float = 2.5e-3
     batch_size: int = 32
     num_processes: int = 2
-    num_beams: int = 1
+    num_beams: int = 3
     max_length: int = 100
 
     def __post_init__(self):
