@@ -1,7 +1,6 @@
 """The demo on a handful of studies: every file appears, a second call repeats nothing, another demo's folder is refused."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +15,6 @@ from priorrg_hf.demo import (
     CONDITIONS,
     MODEL_SHAPE,
     DemoSettings,
-    _training_arguments,
     check_targets,
     hide_inputs,
     new_demo_model,
@@ -25,9 +23,7 @@ from priorrg_hf.demo import (
 from priorrg_hf.demo_page import scores_as_markdown, write_page
 
 
-SETTINGS = DemoSettings(
-    num_studies=24, stage_1_epochs=1, stage_2_epochs=1, batch_size=8, num_processes=1, max_length=12
-)
+SETTINGS = DemoSettings(num_studies=24, stage_1_epochs=1, stage_2_epochs=1, batch_size=8, max_length=12)
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +163,3 @@ def test_backbones_fit_each_other():
     assert {name: decoder[name] for name in MODEL_SHAPE["decoder_config"]} == MODEL_SHAPE["decoder_config"]
     assert decoder["vocab_size"] == len(load_phantom_tokenizer())
     assert processor.tokenizer.convert_tokens_to_ids(["[PAD]", "[SEP]", "[CLS]"]) == [1000, 1001, 1002]
-
-
-def test_batches_are_shared_out_to_the_processes():
-    settings = DemoSettings(batch_size=32, num_processes=2)
-    for stage in (1, 2):
-        assert _training_arguments(settings, Path("runs/stage"), stage, False).per_device_train_batch_size == 16
-    with pytest.raises(ValueError, match="batch_size"):
-        DemoSettings(batch_size=15, num_processes=2)

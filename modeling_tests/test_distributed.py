@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from distributed_run import shares, update
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from training_helpers import largest_difference
-
-from priorrg_hf.distributed import run_in_processes
 
 
 HERE = Path(__file__).parent
@@ -109,30 +106,3 @@ def test_whole_runs_with_evaluation_and_checkpoints(results):
         first, second = (results[rank]["runs"][stage] for rank in range(2))
         assert first == second and first["steps"] == 4
         assert min(first["shares"]) == 0.0 and Path(first["best"], "model.safetensors").is_file()
-
-
-def _write_rank(folder: str) -> None:
-    rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
-    Path(folder, rank).write_text(f"{size} {torch.get_num_threads()}")
-
-
-def test_a_function_runs_in_processes_that_are_ranks(tmp_path):
-    run_in_processes(_write_rank, 2, str(tmp_path))
-    threads = max(1, torch.get_num_threads() // 2)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": f"2 {threads}", "1": f"2 {threads}"}
-
-
-def _fail_in_rank_1() -> None:
-    if os.environ["RANK"] == "1":
-        raise ValueError("study p1 is unreadable")
-
-
-def test_a_failed_process_fails_the_run():
-    with pytest.raises(ChildFailedError, match="_fail_in_rank_1|ValueError"):
-        run_in_processes(_fail_in_rank_1, 2)
-
-
-def test_one_process_is_this_one():
-    seen = []
-    run_in_processes(seen.append, 1, os.getpid())
-    assert seen == [os.getpid()]

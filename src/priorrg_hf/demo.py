@@ -69,13 +69,11 @@ class DemoSettings:
         stage_1_epochs, stage_2_epochs (`float`): passes over the training studies.
         stage_1_learning_rate, stage_2_learning_rate (`float`): highest rates; they rise and fall over the run. In stage 2 everything
             but the decoder learns at `encoder_learning_rate`.
-        batch_size (`int`): studies an update, shared by the processes.
-        num_processes (`int`): processes that train side by side, each with its share of every batch. Small models keep two cores busy
-            better this way than by splitting each product of matrices. BatchNorm's statistics are per process, so the number counts.
+        batch_size (`int`): studies an update.
         num_beams, max_length (`int`): beams and most tokens of the written reports.
     """
 
-    num_studies: int = 7000
+    num_studies: int = 6000
     seed: int = 0
     stage_1_epochs: float = 1
     stage_2_epochs: float = 11
@@ -83,15 +81,8 @@ class DemoSettings:
     stage_2_learning_rate: float = 1.5e-3
     encoder_learning_rate: float = 2.5e-3
     batch_size: int = 32
-    num_processes: int = 2
     num_beams: int = 3
     max_length: int = 100
-
-    def __post_init__(self):
-        if self.num_processes < 1 or self.batch_size % self.num_processes:
-            raise ValueError(
-                f"batch_size {self.batch_size} can't be shared out evenly to {self.num_processes} processes; choose a multiple"
-            )
 
 
 def demo_cohort(settings: DemoSettings, cache_dir: str | os.PathLike, num_proc: int | None = None) -> "DatasetDict":
@@ -133,7 +124,7 @@ def _training_arguments(settings: DemoSettings, folder: Path, stage: int, progre
 
     common = {
         "output_dir": str(folder),
-        "per_device_train_batch_size": settings.batch_size // settings.num_processes,
+        "per_device_train_batch_size": settings.batch_size,
         "gradient_accumulation_steps": 1,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
@@ -210,7 +201,6 @@ def _train_stage_2(settings: DemoSettings, examples: "Dataset", folder: Path, pr
 
 def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool = True) -> Path:
     """Both stages on example rows; returns the folder of the report generator."""
-    from .distributed import run_in_processes
     from .feature_cache import precompute_features
 
     stage_1, stage_2 = folder / "stage1", folder / "stage2"
@@ -221,8 +211,8 @@ def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progre
         *new_demo_model(), examples, folder / "features", layers="all", batch_size=64, progress=progress
     )
     if not _is_finished(stage_1):
-        run_in_processes(_train_stage_1, settings.num_processes, settings, examples, stage_1, progress)
-    run_in_processes(_train_stage_2, settings.num_processes, settings, examples, stage_2, progress)
+        _train_stage_1(settings, examples, stage_1, progress)
+    _train_stage_2(settings, examples, stage_2, progress)
     return stage_2
 
 

@@ -1,10 +1,7 @@
-"""Collectives that keep gradients, for losses over the batch of all processes; and the start of processes on one machine.
+"""Collectives that keep gradients, for losses over the batch of all processes.
 
 Only public `torch.distributed` calls that every backend (gloo, nccl) has; without a process group everything is the identity.
 """
-
-import uuid
-from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -161,37 +158,3 @@ def synchronize_batch_norm(model: nn.Module) -> nn.Module:
         else:
             synchronize_batch_norm(child)
     return model
-
-
-def run_in_processes(function: Callable, num_processes: int, *arguments) -> None:
-    """Calls a function in new processes of this machine that see each other as ranks, as `torchrun` starts them.
-
-    Args:
-        function (`Callable`): at the top level of a module, so that a new process can import it.
-        num_processes (`int`): with 1 the function is called here and now.
-        *arguments: picklable.
-
-    Raises:
-        `torch.distributed.elastic.multiprocessing.errors.ChildFailedError`: a process failed; its own error is printed.
-    """
-    if num_processes == 1:
-        function(*arguments)
-        return
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # any free port
-        run_id=uuid.uuid4().hex,
-        max_restarts=0,
-        monitor_interval=0.2,
-    )
-    elastic_launch(config, _with_its_share_of_cores)(function, num_processes, *arguments)
-
-
-def _with_its_share_of_cores(function: Callable, num_processes: int, *arguments) -> None:
-    torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
-    function(*arguments)
