@@ -12,11 +12,10 @@ from transformers import GPT2Config
 
 from priorrg_hf.data.phantom import load_phantom_tokenizer, load_phantom_vision, phantom_decoder_folder
 from priorrg_hf.demo import (
-    CONDITIONS,
     MODEL_SHAPE,
+    TESTED_CONDITIONS,
     DemoSettings,
     check_targets,
-    hide_inputs,
     new_demo_model,
     run_demo,
 )
@@ -47,7 +46,7 @@ def test_every_result_is_there(finished):
     page = (finished.folder / "index.html").read_text(encoding="utf-8")
     assert page.count("<article>") == 2 and "not for clinical decisions" in page
     scores = json.loads((finished.folder / "scores.json").read_text(encoding="utf-8").replace("NaN", "null"))
-    assert set(scores["scores"]) == set(CONDITIONS)
+    assert set(scores["scores"]) == set(TESTED_CONDITIONS)
 
 
 def test_a_second_call_trains_and_writes_nothing_again(finished):
@@ -70,23 +69,6 @@ def test_a_lost_step_alone_is_done_again(finished):
 def test_another_demo_is_refused(finished):
     with pytest.raises(ValueError, match="other seed"):
         run_demo(finished.folder, DemoSettings(**{**SETTINGS.__dict__, "seed": 5}), say=lambda text: None)
-
-
-def test_hidden_inputs_are_hidden_and_the_rest_stays():
-    from datasets import Dataset
-
-    rows = Dataset.from_dict(
-        {
-            "example_id": ["a"],
-            "prior_image": ["x.png"],
-            "prior_view_position": ["AP"],
-            "indication": ["fever"],
-            "history": ["cancer"],
-        }
-    )
-    assert hide_inputs(rows, ()) is rows
-    assert hide_inputs(rows, ("prior",))[0] == {**rows[0], "prior_image": None, "prior_view_position": None}
-    assert hide_inputs(rows, ("context",))[0] == {**rows[0], "indication": None, "history": None}
 
 
 def test_targets():

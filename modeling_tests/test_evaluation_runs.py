@@ -10,6 +10,7 @@ pytest.importorskip("pycocoevalcap.bleu.bleu")
 
 from priorrg_hf.data import as_examples, phantom
 from priorrg_hf.evaluation import ablation, evaluate, retrieval, sweep
+from priorrg_hf.evaluation.conditions import CONDITIONS, ChangedExamples
 
 
 FAST = ("bleu", "rouge_l", "cider")
@@ -195,7 +196,7 @@ def test_retrieval_of_a_stage_1_model(processor, data, tmp_path, monkeypatch):
     result = retrieval.retrieval_of_examples(
         model, processor, examples, tmp_path, classes=classes, batch_size=5, progress=False
     )
-    assert list(result.result["conditions"]) == list(retrieval.CONDITIONS)
+    assert list(result.result["conditions"]) == list(CONDITIONS)
     scores = result.result["conditions"]["all inputs"]
     assert {"image_to_report_cat_precision@5", "report_to_image_recall@10"} <= set(scores)
     assert result.result["conditions"]["image alone"] != scores
@@ -310,3 +311,27 @@ def test_ablation_trains_tabulates_and_goes_on(tmp_path):
     plan["model"]["hidden_size"] = 64
     with pytest.raises(ValueError, match="another plan"):
         ablation.run_ablation(plan, tmp_path, **options)
+
+
+def test_conditions_hide_what_they_say_and_nothing_else():
+    from datasets import Dataset
+
+    row = {
+        "example_id": "a",
+        "prior_image": "x.png",
+        "prior_view_position": "AP",
+        "indication": "fever",
+        "history": "cancer",
+    }
+    rows = Dataset.from_list([row])
+    prior, context = dict.fromkeys(("prior_image", "prior_view_position")), dict.fromkeys(("indication", "history"))
+    hidden = {
+        "all inputs": {},
+        "without prior": prior,
+        "without context": context,
+        "image alone": {**prior, **context},
+    }
+    assert {name: ChangedExamples(rows, change)[0] for name, change in CONDITIONS.items()} == {
+        name: {**row, **change} for name, change in hidden.items()
+    }
+    assert rows[0] == row

@@ -47,8 +47,7 @@ MODEL_SHAPE: dict[str, Any] = {
     "temporal_fusion_num_heads": 4,
 }  # fmt: skip
 
-# name -> what is hidden from the model
-CONDITIONS = {"all inputs": (), "without prior": ("prior",), "without context": ("context",)}
+TESTED_CONDITIONS = ("all inputs", "without prior", "without context")
 # What the project holds the demo to, on its test split.
 TARGETS = {
     "presence F1, all inputs": ("at least", 0.90),
@@ -216,23 +215,6 @@ def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progre
     return stage_2
 
 
-def hide_inputs(examples: "Dataset", hidden: tuple[str, ...]) -> "Dataset":
-    """The examples without their prior images and views (`"prior"`), or without indication and history (`"context"`)."""
-    from datasets import Value
-
-    fields = [
-        name
-        for what in hidden
-        for name in {"prior": ("prior_image", "prior_view_position"), "context": ("indication", "history")}[what]
-    ]
-    for name in fields:
-        feature = examples.features[name]
-        examples = examples.remove_columns(name).add_column(
-            name, [None] * len(examples), feature=feature or Value("string")
-        )
-    return examples
-
-
 def _file_name(condition: str) -> str:
     return f"reports_{condition.replace(' ', '_')}.jsonl"
 
@@ -241,18 +223,19 @@ def write_demo_reports(
     settings: DemoSettings, model_folder: Path, examples: "Dataset", folder: Path, progress: bool = True
 ) -> dict[str, list]:
     """Reports of the test examples under each condition, as JSON lines; returns the rows by condition."""
+    from .evaluation.conditions import CONDITIONS, ChangedExamples
     from .evaluation.generation import generate_reports
     from .evaluation.loading import load_for_generation
     from .evaluation.report_file import read_reports
 
     model, processor = load_for_generation(model_folder, device="cpu")
     rows = {}
-    for condition, hidden in CONDITIONS.items():
+    for condition in TESTED_CONDITIONS:
         path = folder / _file_name(condition)
         generate_reports(
             model,
             processor,
-            hide_inputs(examples, hidden),
+            ChangedExamples(examples, CONDITIONS[condition]),
             path,
             batch_size=32,
             progress=progress,
@@ -394,4 +377,12 @@ def _check_settings(folder: Path, settings: DemoSettings) -> None:
     write_text_whole(path, json.dumps(asdict(settings), indent=2) + "\n")
 
 
-__all__ = ["CONDITIONS", "MODEL_SHAPE", "TARGETS", "DemoSettings", "check_targets", "new_demo_model", "run_demo"]
+__all__ = [
+    "MODEL_SHAPE",
+    "TARGETS",
+    "TESTED_CONDITIONS",
+    "DemoSettings",
+    "check_targets",
+    "new_demo_model",
+    "run_demo",
+]

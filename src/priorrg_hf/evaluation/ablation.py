@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..file_writing import write_text_whole
+from .conditions import CONDITIONS, ChangedExamples
 from .fingerprints import settings_fingerprint
 from .plots import draw_lines
-from .retrieval import CONDITIONS
-from .sweep import ChangedExamples
 
 
 DEFAULT_PLAN = Path(__file__).parent / "plans" / "phantom_ablation.json"

@@ -13,20 +13,13 @@ import numpy as np
 from ..feature_cache import ImageKeys, preprocessing_fingerprint
 from ..file_writing import write_bytes_whole, write_text_whole
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
+from .conditions import CONDITIONS, ChangedExamples
 from .evaluate import load_evaluation_data
 from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint
 from .generation import BadStudyError, collate_readable
-from .sweep import Change, ChangedExamples, without_context, without_prior
 
 
 logger = logging.getLogger(__name__)
-
-CONDITIONS: dict[str, Change | None] = {
-    "all inputs": None,
-    "without prior": without_prior,
-    "without context": without_context,
-    "image alone": lambda row: without_context(without_prior(row)),
-}
 
 
 @dataclasses.dataclass
@@ -318,4 +311,4 @@ def run_retrieval(
     )
 
 
-__all__ = ["CONDITIONS", "RetrievalResult", "embed_reports", "embed_studies", "retrieval_of_examples", "run_retrieval"]
+__all__ = ["RetrievalResult", "embed_reports", "embed_studies", "retrieval_of_examples", "run_retrieval"]

@@ -19,6 +19,7 @@ from ..metrics.bootstrap import bootstrap_intervals
 from ..metrics.statistics import joined
 from ..metrics.temporal import temporal_statistics
 from ..metrics.text_metrics import text_overlap_statistics
+from .conditions import Change, ChangedExamples, Row, without_context, without_prior
 from .evaluate import EvaluationData, load_evaluation_data
 from .generation import generate_reports
 from .plots import draw_lines
@@ -26,8 +27,6 @@ from .report_file import ReportRow, read_reports
 from .scoring import patient_groups
 
 
-Row = dict[str, Any]
-Change = Callable[[Row], Row]
 REPORTED = (
     "bleu_2",
     "bleu_4",
@@ -72,37 +71,10 @@ class Sweep:
     folder: Path
 
 
-class ChangedExamples:
-    """Example rows with a change applied when they are read; a table like the one it wraps."""
-
-    def __init__(self, examples, change: Change | None, indices: Sequence[int] | None = None):
-        self.examples, self.change = examples, change
-        self.indices = list(indices) if indices is not None else None
-        self.column_names = examples.column_names
-
-    def __len__(self) -> int:
-        return len(self.examples) if self.indices is None else len(self.indices)
-
-    def __getitem__(self, key):
-        if isinstance(key, str):
-            column = self.examples[key]
-            return list(column) if self.indices is None else [column[index] for index in self.indices]
-        row = dict(self.examples[key if self.indices is None else self.indices[key]])
-        return row if self.change is None else self.change(row)
-
-
 def position_of(example_id: str, purpose: str, seed: int) -> float:
     """A number in [0, 1) that belongs to an example, the same on every machine. Availabilities nest: what is there at 25 % is at 50 %."""
     digest = hashlib.sha256(f"{seed}:{purpose}:{example_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def without_prior(row: Row) -> Row:
-    return {**row, "prior_image": None, "prior_view_position": None}
-
-
-def without_context(row: Row) -> Row:
-    return {**row, "indication": None, "history": None}
 
 
 def _available(share: float, purpose: str, seed: int, hide: Change) -> Change:
