@@ -72,7 +72,7 @@ class DemoSettings:
         num_beams, max_length (`int`): beams and most tokens of the written reports.
     """
 
-    num_studies: int = 6000
+    num_studies: int = 7000
     seed: int = 0
     stage_1_epochs: float = 1
     stage_2_epochs: float = 11
