@@ -219,7 +219,8 @@ def test_scores_of_true_reports_are_perfect_and_broken_reports_lose():
     scores = score_reports(reports, truths, has_prior)
     assert scores.pop("comparison_without_prior_rate") == 0.0
     assert set(scores.values()) == {1.0}
-    mirrored = [r.replace("left", "LEFT").replace("right", "left").replace("LEFT", "right") for r in reports]
+    # Sentences may begin with their side.
+    mirrored = [r.lower().replace("left", "LEFT").replace("right", "left").replace("LEFT", "right") for r in reports]
     assert score_reports(mirrored, truths)["presence_f1"] < 0.8
     assert change_accuracy(reports[1:] + reports[:1], truths) < 0.4
 
