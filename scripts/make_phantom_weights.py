@@ -7,6 +7,9 @@
     priorrg demo -o runs/phantom_demo                 # both stages
     python scripts/make_phantom_weights.py model --work runs/phantom_demo  # its result -> priorrg-phantom-tiny
 
+The stored weights are those of 32,000 films (`images --images 32000`); of `vision --bf16 --epochs 9`, ended in its third epoch, then
+`--resume --epochs 7` and `--resume --epochs 3 --learning_rate 6e-4`; and of `decoder --steps 2500 --batch_size 32`.
+
 The vision encoder stands where RAD-DINO stands in the published system. RAD-DINO was pre-trained by self-supervision on
 real films; this one is pre-trained *with supervision from the phantoms' known truth* (where each structure lies, how severe each finding is, how
 wide the heart is), because that takes minutes instead of days. It has never seen a patient of the demo's cohorts: those have
