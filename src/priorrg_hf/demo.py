@@ -191,10 +191,8 @@ def _train_stage_2(settings: DemoSettings, examples: "Dataset", folder: Path, pr
 
     set_seed(settings.seed)
     stage_1 = folder.parent / "stage1"
-    model, processor = (
-        continue_from_stage_1(stage_1, phantom_decoder_folder()),
-        PriorRGProcessor.from_pretrained(stage_1),
-    )
+    model = continue_from_stage_1(stage_1, phantom_decoder_folder())
+    processor = PriorRGProcessor.from_pretrained(stage_1)
     _train(PriorRGReportTrainer, model, processor, examples, _training_arguments(settings, folder, 2, progress))
 
 
