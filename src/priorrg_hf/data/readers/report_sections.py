@@ -26,20 +26,20 @@ _PREFIX = r"[ #>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|
 _LINE_HEADER = re.compile(rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+[*_\]=`-]{{0,4}}[ ]*(?=(.?))", re.MULTILINE)
 _LATER_COLON = re.compile(rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)[*_\]=`-]{{0,4}}[ ]*", re.MULTILINE)
 # "FINDINGS - Clear", "FINDINGS. Clear", "FINDINGS   Clear" and, in capitals before a sentence, "FINDINGS The lungs are clear"
-_LINE_DASH = re.compile(rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 /&#()-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)", re.MULTILINE)
+_LINE_DASH = re.compile(rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 ,/&#()_-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)", re.MULTILINE)
 _LINE_CAPITALS = re.compile(
     rf"^{_PREFIX}([A-Z]{{4,20}}(?:[ ]?[/&]?[ ]?[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
     re.MULTILINE,
 )
-_LINE_ALONE = re.compile(rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.-]{{0,6}}[ ]*$", re.MULTILINE)
+_LINE_ALONE = re.compile(rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE)
 _INLINE = re.compile(
     r"(?<=[A-Za-z0-9%\"'/*.?!;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
-    r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}))?)[ ]*(?:\*\*|__)?[ ]*:+(?:\*\*|__)?[ ]*"
+    r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__)?[ ]*"
 )
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
-    r"^[ ]*[*#_= -]*(?:FINAL (?:RADIOLOGY )?(?:REPORT|EXAMINATION)\b|(?i:FINAL (?:RADIOLOGY )?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
+    r"^[ ]*[*#_= -]*(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
     r"[ .:*_=-]*",
     re.MULTILINE,
 )
@@ -61,15 +61,16 @@ _SENTENCE_END = re.compile(r"(?<=[.?!:;])[ \n]+|\n[ ]*")
 
 # How sentences of a report begin or what they say, and those of a clinical question hardly ever.
 _REPORT_START = re.compile(
-    r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:is |was )?made|(?:in the )?interval\b|since the|(?:again|once again)\b"
+    r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:is |was )?made|(?:in the )?interval\b|since (?:the|_|prior|previous|last|yesterday's)|(?:again|once again)\b"
     r"|there (?:is|are|has|have|was|were) (?!concern|a? ?history|question|suspicion|clinical)"
     r"|(?:the |both )?(?:lungs?|lung (?:volumes?|fields?)|heart|cardiac|cardio\w+|cardiomediastinal|mediastin\w+|hilar|hila|pulmonary vascul\w+|trachea"
-    r"|osseous|bony|bones|visualized|imaged|pleura\w*|costophrenic|aort\w+|(?:left|right|bilateral) (?:pleural|lower|upper|middle|lung|hemi\w+|basal|basilar"
+    r"|osseous|bony|bones|visualized|imaged|pleura\w*|costophrenic|aort\w+|(?:left|right|bilateral)(?:[- ]sided)? (?:pleural|lower|upper|middle|lung|hemi\w+|basal|basilar"
     r"|perihilar|apical)\S*)\b(?! (?:ca|cancer|transplant|mass|nodules?\b(?=\.?$)|failure|surgery|disease|nodule follow|attack|cath\w*|arrest|block|tube\b(?=\.?$)))"
     r"|no (?:evidence|acute|focal|new|pneumothorax|pleural|effusions?|consolidation|infiltrate|significant|change|relevant|other|previous|large|free|radiograph\w*)"
     r"|(?:the )?(?:monitoring|support) (?:and|devices?)|(?:the )?(?:endotracheal|nasogastric|enteric|feeding|tracheostomy|et|ng) tubes?\b.{0,40}"
     r"\b(?:is|are|in|has|ends|terminates|tip|lies|remains|projects)\b"
     r"|low lung volumes|stable (?:app|card|pos|post|left|right|bilat|size|mild|moder)|unchanged|unremarkable|normal (?:heart|card|chest|lung|size|app|exam|study)"
+    r"|(?:the )?patient (?:has been|was|is|is now|remains) (?:ex|in)tubated|tips? of (?:the|an?)\b"
     r"|(?:new|small|moderate|large|mild|minimal|increased|decreased|worsening|improved|persistent|bibasilar|bilateral|patchy|subtle)\b.{0,50}\b(?:is|are|has|have) )",
     re.IGNORECASE,
 )
@@ -89,6 +90,12 @@ _REPORT_CLAIM = re.compile(
 _OTHER_LABEL = re.compile(
     r"(?!(?:allerg|symptom|question|hx\b|pmh|meds?\b|medication|concern|rule out|r/o|eval|assess|onset|duration|risk|dx\b|diagnos|note|hpi|please|history|temp|wbc"
     r"|vitals?|exam\b|location|side|date))[A-Z][A-Za-z]+(?:[ ][A-Za-z()#]+){0,3}[ ]?:", re.IGNORECASE
+)
+# A line of its own that says something about somebody's films, not about the person: "Right PICC terminates in the SVC."
+_STATEMENT = re.compile(
+    r"(?!(?:(?:the |this |a )?(?:patient|pt|he|she|man|woman|male|female|mother|father)\b|_|\d|there (?:is|was) (?:a )?(?:concern|history|question)|who\b|(?:clinical )?concern"
+    r"|symptoms|pain|cough|fever))(?:[\w'/-]+,? ){1,12}?(?:is|are|was|were|has|have|remains?|persists?|shows?|demonstrates?|reveals?|appears?|ends?|terminates?|projects?|lies)\b",
+    re.IGNORECASE,
 )
 _QUESTION = re.compile(
     r"\s*(?:\?|//|r/o\b|rule out|evaluat(?:e|ion) (?:for|of)|eval\b|please (?:eval|assess|rule)|assess (?:for|the|position|interval)|query\b|s/p\b|status post)",
@@ -116,7 +123,7 @@ def report_sections(text: str) -> dict[str, str]:
     parts = [text[match.end() :] for match in _FINAL.finditer(text)][::-1]
     for part in [*parts, text]:
         marks = _resolved(part, _marks(part))
-        if any(mark.header.sections for mark in marks):
+        if any(mark.header.sections for mark in marks) or (part is not text and len(part.split()) > 8):
             return _bodies(part, marks)
     return {}
 
@@ -149,8 +156,8 @@ def _marks(text: str) -> list[_Mark]:
             if header is not None and not _is_wrapped_prose(text, match, header):
                 marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_DASH.finditer(text):
-        header = find_header(match[1], exact=True)
-        if header is not None and match[1][0].isupper():
+        header = find_header(match[1], exact=match[1].islower())
+        if header is not None and header.kind not in ("label", "weak"):
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
@@ -190,15 +197,19 @@ def _marks_alone(text: str) -> list[_Mark]:
     marks = []
     for match in _LINE_ALONE.finditer(text):
         marked, words = re.search(r"[#*_=<|\[]", match[1]), match[2]
+        if " - " in words:
+            continue  # text stands on the line
+        behind = text[match.end() : match.end() + 60].lstrip(" \n")
+        # "## Findings", "Findings -", or underlined
+        marked = marked or re.match(r"[=-]{3}", behind) or match[0][match.end(2) - match.start() :].strip(" .")
         header = find_header(words, exact=not words.isupper() and not marked)
         if header is None or header.kind == "label":
             continue  # capitals without a colon are text as well: "COPD"
         if header.kind == "weak":
             header = Header((), "title")
         if not words.isupper():
-            before, behind = _behind(text, match.start()), text[match.end() : match.end() + 60].lstrip(" \n")
+            before = _behind(text, match.start())
             opened = before.endswith("\n\n") or before.endswith("\n \n") or before.rstrip(" \n")[-1:] in ("", *".?!:;_")
-            marked = marked or re.match(r"[=-]{3}", behind) or match[0][match.end(2) - match.start() :].strip(" .")  # underlined, "Findings -"
             goes_on = behind[:1].islower() or not (opened or marked or behind[:1].isupper() or behind[:1] in "_0123456789")
             if not (words[0].isupper() or marked) or (goes_on and not marked):
                 continue
@@ -336,7 +347,8 @@ def _before_report(paragraph: str, keep_first: bool, views: bool) -> str:
     ends = 0
     for number, start in enumerate(starts):
         end = starts[number + 1] if number + 1 < len(starts) else len(paragraph)
-        sentence = paragraph[start:end].strip()
+        sentence = _SPACE.sub(" ", paragraph[start : end + 120]).strip()  # a line may end before its first words do
+        claimed = _SPACE.sub(" ", paragraph[start:end])
         ends += start > 0 and paragraph[max(0, start - 60) : start].rstrip()[-1:] in ".?!"
         if number == 0 and keep_first:
             continue
@@ -345,7 +357,8 @@ def _before_report(paragraph: str, keep_first: bool, views: bool) -> str:
         if begins and (
             _REPORT_START.match(sentence)
             or (not (views and ends == 0) and _VIEWS_START.match(sentence))
-            or (after_sentence and _REPORT_CLAIM.search(sentence))
+            or (after_sentence and _REPORT_CLAIM.search(claimed))
+            or (ends and paragraph[start - 1] in " \n" and "\n" in paragraph[max(0, start - 3) : start] and _STATEMENT.match(sentence))
             or is_label(sentence)
             or (after_sentence and start and _OTHER_LABEL.match(sentence))
         ):
