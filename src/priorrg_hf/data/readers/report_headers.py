@@ -89,7 +89,7 @@ _KNOWN: dict[str, Header] = {
 # such words are prose too often to be a header in the middle of a line
 _RARELY_INLINE = {
     "reason", "question", "symptoms", "clinical", "note", "plan", "time", "date", "name", "age", "sex", "status",
-    "code", "job", "order", "dose", "study", "studies", "location", "patient", "imp", "ind", "comp", "priors", "reference", "correction",
+    "code", "job", "order", "dose", "study", "studies", "location", "patient", "ind", "comp", "reference", "correction",
     "contrast", "cc", "discussion", "prelim", "preliminary", "projection", "fellow", "resident", "attending", "report", "follow up",
 }  # fmt: skip
 
@@ -134,6 +134,8 @@ _SPACE = re.compile(r"\s+")
 def _normal(words: str) -> str:
     """Small letters without marks: `FINDING(S) #2 (___)` is `findings`, `FOLLOW-UP` is `follow up`."""
     words = re.sub(r"\((e?s)\)", r"\1", words.lower())
+    while words.count(")") > words.count("("):  # "(FINDINGS):"
+        words = words[::-1].replace(")", "", 1)[::-1]
     words = re.sub(r"\(\s*[_\d/.,: #apm-]*\s*\)|#\s*\d*|_{2,}|\b\d{1,4}(?:[/.-]\d{1,2}){1,2}(?:[/.-]\d{2,4})?\b", " ", words)
     words = re.sub(r"[*`\[\]=~|>]", " ", words)
     words = re.sub(r"[-–—]+", " ", words)

@@ -21,18 +21,20 @@ from .report_headers import ADDENDUM, CONTEXT, PRELIMINARY, Header, find_header,
 
 
 # What may stand before a header: "## ", "2. ", "**", "> ". Leading blanks are one at most by then; bounds keep the time linear.
-_PREFIX = r"[ #>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Ha-h])[.)][ ]{0,4})?[*_\[`]{0,3}"
+_PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Ha-h])[.)][ ]{0,4})?[*_\[`]{0,3}"
 # A line's start up to a colon. The words themselves are judged by `find_header`.
 _LINE_HEADER = re.compile(rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+[*_\]=`-]{{0,4}}[ ]*(?=(.?))", re.MULTILINE)
 _LATER_COLON = re.compile(rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)[*_\]=`-]{{0,4}}[ ]*", re.MULTILINE)
 # "FINDINGS - Clear", "FINDINGS. Clear", "FINDINGS   Clear" and, in capitals before a sentence, "FINDINGS The lungs are clear"
-_LINE_DASH = re.compile(rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 ,/&#()_-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)", re.MULTILINE)
+_LINE_DASH = re.compile(rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 ,/&+#()_-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)", re.MULTILINE)
 _LINE_CAPITALS = re.compile(
     rf"^{_PREFIX}([A-Z]{{4,20}}(?:[ ]?[/&]?[ ]?[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
     re.MULTILINE,
 )
-_LINE_ALONE = re.compile(rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE)
+# "**FINDINGS** Clear", "== Findings == Clear"
+_LINE_MARKED = re.compile(r"^[ ]?([*_=]{2,3})[ ]?([A-Za-z][A-Za-z0-9 ,/&+#()_-]{1,60}?)[ ]?\1[ ]+(?=\S)", re.MULTILINE)
+_LINE_ALONE = re.compile(rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&+()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE)
 _INLINE = re.compile(
     r"(?<=[A-Za-z0-9%\"'/*.?!;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
     r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__)?[ ]*"
@@ -63,15 +65,19 @@ _SENTENCE_END = re.compile(r"(?<=[.?!:;])[ \n]+|\n[ ]*")
 _REPORT_START = re.compile(
     r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:is |was )?made|(?:in the )?interval\b|since (?:the|_|prior|previous|last|yesterday's)|(?:again|once again)\b"
     r"|there (?:is|are|has|have|was|were) (?!concern|a? ?history|question|suspicion|clinical)"
-    r"|(?:the |both )?(?:lungs?|lung (?:volumes?|fields?)|heart|cardiac|cardio\w+|cardiomediastinal|mediastin\w+|hilar|hila|pulmonary vascul\w+|trachea"
-    r"|osseous|bony|bones|visualized|imaged|pleura\w*|costophrenic|aort\w+|(?:left|right|bilateral)(?:[- ]sided)? (?:pleural|lower|upper|middle|lung|hemi\w+|basal|basilar"
-    r"|perihilar|apical)\S*)\b(?! (?:ca|cancer|transplant|mass|nodules?\b(?=\.?$)|failure|surgery|disease|nodule follow|attack|cath\w*|arrest|block|tube\b(?=\.?$)))"
     r"|no (?:evidence|acute|focal|new|pneumothorax|pleural|effusions?|consolidation|infiltrate|significant|change|relevant|other|previous|large|free|radiograph\w*)"
     r"|(?:the )?(?:monitoring|support) (?:and|devices?)|(?:the )?(?:endotracheal|nasogastric|enteric|feeding|tracheostomy|et|ng) tubes?\b.{0,40}"
     r"\b(?:is|are|in|has|ends|terminates|tip|lies|remains|projects)\b"
     r"|low lung volumes|stable (?:app|card|pos|post|left|right|bilat|size|mild|moder)|unchanged|unremarkable|normal (?:heart|card|chest|lung|size|app|exam|study)"
     r"|(?:the )?patient (?:has been|was|is|is now|remains) (?:ex|in)tubated|tips? of (?:the|an?)\b"
     r"|(?:new|small|moderate|large|mild|minimal|increased|decreased|worsening|improved|persistent|bibasilar|bilateral|patchy|subtle)\b.{0,50}\b(?:is|are|has|have) )",
+    re.IGNORECASE,
+)
+# an organ; a clinical question may begin so as well
+_ORGAN_START = re.compile(
+    r"(?:the |both )?(?:lungs?|lung (?:volumes?|fields?)|heart|cardiac|cardio\w+|cardiomediastinal|mediastin\w+|hilar|hila|pulmonary vascul\w+|trachea"
+    r"|osseous|bony|bones|visualized|imaged|pleura\w*|costophrenic|aorta|(?:left|right|bilateral)(?:[- ]sided)? (?:pleural|lower|upper|middle|lung|hemi\w+|basal|basilar"
+    r"|perihilar|apical)\S*)\b(?! (?:ca|cancer|transplant|mass|nodules?\b(?=\.?$)|failure|surgery|disease|nodule follow|attack|cath\w*|arrest|block|tube\b(?=\.?$)))",
     re.IGNORECASE,
 )
 # what an examination was; in a comparison it may stand
@@ -94,7 +100,7 @@ _OTHER_LABEL = re.compile(
 # A line of its own that says something about somebody's films, not about the person: "Right PICC terminates in the SVC."
 _STATEMENT = re.compile(
     r"(?!(?:(?:the |this |a )?(?:patient|pt|he|she|man|woman|male|female|mother|father)\b|_|\d|there (?:is|was) (?:a )?(?:concern|history|question)|who\b|(?:clinical )?concern"
-    r"|symptoms|pain|cough|fever))(?:[\w'/-]+,? ){1,12}?(?:is|are|was|were|has|have|remains?|persists?|shows?|demonstrates?|reveals?|appears?|ends?|terminates?|projects?|lies)\b",
+    r"|symptoms|pain|cough|fever))(?:[\w'/-]+,? ){1,12}?(?:is|are|was|were|has|have|remains?|persists?|shows?|demonstrates?|reveals?|appears?|ends?|terminates?|projects?|lies|could|may|might|cannot|would|should)\b",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -130,17 +136,25 @@ def report_sections(text: str) -> dict[str, str]:
 
 def _plain(text: str) -> str:
     """One kind of line end and of space; without invisible characters, tags, page marks; letters of `F I N D I N G S` joined."""
-    text = re.sub("\r+\n|\r|\x0b|\x0c|\x85|\u2028|\u2029", "\n", text)
+    text = re.sub("\r+\n", "\n", text)
+    text = re.sub("\n\r+|\r|\x0b|\x0c|\x85|\u2028|\u2029", "\n", text)
     text = "".join(
         " " if character == "\t" or unicodedata.category(character) == "Zs" else character
         for character in text.replace("：", ":").replace("﹕", ":")
         if character == "\n" or character == "\t" or unicodedata.category(character) not in ("Cf", "Cc")
     )
-    text = _TAG.sub(lambda match: "\n" if match["name"].lower() in ("br", "p", "div", "li", "ul") or match["name"][0] in "hH" else "", text)
+    text = _TAG.sub(_untagged, text)
     text = re.sub(
         r"^([ ]*)((?:[A-Z] ){4,}[A-Z])(?=[ ]*:|[ ]*$)", lambda match: match[1] + match[2].replace(" ", ""), text, flags=re.MULTILINE
     )
     return re.sub(r"^[ ]+", " ", _PAGE.sub("", text), flags=re.MULTILINE)
+
+
+def _untagged(match: re.Match) -> str:
+    name = match["name"].lower()
+    if name[0] == "h":
+        return "\n" if match[0].startswith("</") else "\n## "
+    return "\n" if name in ("br", "p", "div", "li", "ul") else ""
 
 
 # --- headers ------------------------------------------------------------------------------------------------------------
@@ -157,6 +171,10 @@ def _marks(text: str) -> list[_Mark]:
                 marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_DASH.finditer(text):
         header = find_header(match[1], exact=match[1].islower())
+        if header is not None and header.kind not in ("label", "weak"):
+            marks.append(_Mark(match.start(), match.end(), header))
+    for match in _LINE_MARKED.finditer(text):
+        header = find_header(match[2])
         if header is not None and header.kind not in ("label", "weak"):
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
@@ -197,11 +215,11 @@ def _marks_alone(text: str) -> list[_Mark]:
     marks = []
     for match in _LINE_ALONE.finditer(text):
         marked, words = re.search(r"[#*_=<|\[]", match[1]), match[2]
-        if " - " in words:
+        if re.search(r"--| -|- ", words):
             continue  # text stands on the line
         behind = text[match.end() : match.end() + 60].lstrip(" \n")
         # "## Findings", "Findings -", or underlined
-        marked = marked or re.match(r"[=-]{3}", behind) or match[0][match.end(2) - match.start() :].strip(" .")
+        marked = marked or re.match(r"[=~-]{3}", behind) or match[0][match.end(2) - match.start() :].strip(" .")
         header = find_header(words, exact=not words.isupper() and not marked)
         if header is None or header.kind == "label":
             continue  # capitals without a colon are text as well: "COPD"
@@ -308,6 +326,7 @@ def _bodies(text: str, marks: list[_Mark]) -> dict[str, str]:
         if set(names) & set(CONTEXT):
             body = _context_body(body, reported, views="comparison" in names)
         body = _SPACE.sub(" ", _RULE_WITHIN.sub(" ", body)).strip()
+        body = body[2:] if body[:2] == "- " and " - " not in body else body  # "FINDINGS: - Clear" is no list
         body = re.sub(r"^(?:\*\*|__(?!_))[ ]*|[ ]*(?<!_)(?:\*\*|__)$", "", body)
         for name in names:
             if re.search(r"[^\W\d_]", body):
@@ -323,24 +342,24 @@ def _context_body(body: str, reported: bool, views: bool) -> str:
         reported (`bool`): whether the report text has a header of its own elsewhere.
         views (`bool`): whether it may begin a sentence with the views of an examination.
     """
-    paragraphs = [paragraph for paragraph in _BLANK.split(body) if paragraph.strip()]
+    paragraphs = [paragraph for paragraph in _BLANK.split(body) if re.search(r"\w|\?", paragraph)]
     if not paragraphs:
         return ""
     first, behind_header = paragraphs[0].strip(), not re.match(r"[ ]*\n[ ]*\n", body)
     if not behind_header and not reported and len(first.split()) > 40:
         return ""
-    kept = _before_report(first, behind_header, views)
+    kept = _before_report(first, behind_header, views, reported)
     if kept != first:
         return kept
-    for paragraph in paragraphs[1:]:
+    for paragraph in map(str.strip, paragraphs[1:]):
         goes_on = kept.rstrip()[-1:] not in ".?!:" and paragraph.lstrip()[:1].islower() and any(map(str.isupper, kept + body))
-        if not (goes_on or _QUESTION.match(paragraph)) or not reported or _before_report(paragraph, False, views) != paragraph:
+        if not (goes_on or _QUESTION.match(paragraph)) or not reported or _before_report(paragraph, False, views, reported) != paragraph:
             break
         kept += "\n" + paragraph
     return kept
 
 
-def _before_report(paragraph: str, keep_first: bool, views: bool) -> str:
+def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool) -> str:
     """The sentences before the first that reads like a report; the first itself is believed where it stands behind its header."""
     paragraph = paragraph.strip()
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(paragraph))]
@@ -356,6 +375,7 @@ def _before_report(paragraph: str, keep_first: bool, views: bool) -> str:
         begins = bool(sentence) and (after_sentence or sentence[0].isupper())
         if begins and (
             _REPORT_START.match(sentence)
+            or (_ORGAN_START.match(sentence) and (number or not reported or _REPORT_CLAIM.search(claimed)))
             or (not (views and ends == 0) and _VIEWS_START.match(sentence))
             or (after_sentence and _REPORT_CLAIM.search(claimed))
             or (ends and paragraph[start - 1] in " \n" and "\n" in paragraph[max(0, start - 3) : start] and _STATEMENT.match(sentence))
