@@ -13,9 +13,9 @@ import sys
 from transformers import HfArgumentParser, set_seed
 
 from priorrg_hf import PriorRGReportTrainer, PriorRGReportTrainingArguments
-from priorrg_hf.checkpointing import last_complete_checkpoint
-from priorrg_hf.report_metrics import ReportMetrics, priors_shown
-from priorrg_hf.training_runs import (
+from priorrg_hf.training.checkpointing import last_complete_checkpoint
+from priorrg_hf.training.report_metrics import ReportMetrics, priors_shown
+from priorrg_hf.training.runs import (
     DataArguments,
     ModelArguments,
     build_for_finetuning,

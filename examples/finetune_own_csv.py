@@ -20,7 +20,7 @@ from priorrg_hf import (
     PriorRGReportTrainingArguments,
 )
 from priorrg_hf.data import as_examples, load_studies
-from priorrg_hf.report_metrics import ReportMetrics, priors_shown
+from priorrg_hf.training.report_metrics import ReportMetrics, priors_shown
 
 
 @dataclass
@@ -50,7 +50,7 @@ def main() -> None:
     if own.lora:
         from peft import get_peft_model
 
-        from priorrg_hf.peft_utils import freeze_batch_norm, lora_config
+        from priorrg_hf.training.lora import freeze_batch_norm, lora_config
 
         # An adapter file has no BatchNorm statistics, so training must not change them.
         model = get_peft_model(freeze_batch_norm(model), lora_config(r=own.lora_rank))

@@ -13,8 +13,8 @@ import sys
 from transformers import HfArgumentParser, set_seed
 
 from priorrg_hf import PriorRGContrastiveTrainer, PriorRGContrastiveTrainingArguments
-from priorrg_hf.checkpointing import last_complete_checkpoint
-from priorrg_hf.training_runs import (
+from priorrg_hf.training.checkpointing import last_complete_checkpoint
+from priorrg_hf.training.runs import (
     DataArguments,
     ModelArguments,
     build_for_pretraining,

@@ -293,7 +293,7 @@ def _image_problem(image: dict[str, Any], opened: bool) -> tuple[str, str] | Non
             return "missing file", "there is no such file"
     if not opened:
         return None
-    from ..image_loading_priorrg import load_image
+    from ..model.image_loading_priorrg import load_image
 
     try:
         load_image(image)

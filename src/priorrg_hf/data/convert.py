@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from ..file_writing import write_text_whole
+from .file_writing import write_text_whole
 from .loading import load_studies
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 

@@ -221,7 +221,7 @@ def evaluate_file(
     settings = {"source": Path(path).name}
     if processor is not None:
         if isinstance(processor, (str, os.PathLike)):
-            from ..processing_priorrg import PriorRGProcessor
+            from ..model.processing_priorrg import PriorRGProcessor
 
             processor = PriorRGProcessor.from_pretrained(processor)
         cut = cut_references(processor, [row.reference for row in rows])

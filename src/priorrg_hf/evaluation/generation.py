@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
 from ..version import __version__
 from .fingerprints import model_fingerprint, settings_fingerprint
 from .report_file import ReportRow

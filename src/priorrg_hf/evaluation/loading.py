@@ -9,8 +9,8 @@ import torch
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ..modeling_priorrg import PriorRGForReportGeneration
-    from ..processing_priorrg import PriorRGProcessor
+    from ..model.modeling_priorrg import PriorRGForReportGeneration
+    from ..model.processing_priorrg import PriorRGProcessor
 
 
 def load_for_generation(
@@ -21,8 +21,8 @@ def load_for_generation(
     Raises:
         ValueError: the checkpoint has no report decoder, or `dtype` names no torch type.
     """
-    from ..modeling_priorrg import PriorRGForReportGeneration
-    from ..processing_priorrg import PriorRGProcessor
+    from ..model.modeling_priorrg import PriorRGForReportGeneration
+    from ..model.processing_priorrg import PriorRGProcessor
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(getattr(torch, dtype, None), torch.dtype):

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..feature_cache import ImageKeys, preprocessing_fingerprint
-from ..file_writing import write_bytes_whole, write_text_whole
+from ..data.file_writing import write_bytes_whole, write_text_whole
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
+from ..training.feature_cache import ImageKeys, preprocessing_fingerprint
 from .conditions import CONDITIONS, ChangedExamples
 from .evaluate import load_evaluation_data
 from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint
@@ -134,8 +134,8 @@ def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: 
     """Contrastive model in evaluation mode and its processor. Raises `ValueError` for weights without the stage-1 head."""
     import torch
 
-    from ..modeling_priorrg import PriorRGForContrastivePretraining
-    from ..processing_priorrg import PriorRGProcessor
+    from ..model.modeling_priorrg import PriorRGForContrastivePretraining
+    from ..model.processing_priorrg import PriorRGProcessor
 
     processor = PriorRGProcessor.from_pretrained(model)
     loaded, report = PriorRGForContrastivePretraining.from_pretrained(

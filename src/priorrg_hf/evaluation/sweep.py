@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
 from ..metrics.bootstrap import bootstrap_intervals
 from ..metrics.statistics import joined
 from ..metrics.temporal import temporal_statistics

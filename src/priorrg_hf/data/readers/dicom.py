@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from ...dicom_priorrg import DicomError, is_dicom, read_dicom_metadata
+from ...model.dicom_priorrg import DicomError, is_dicom, read_dicom_metadata
 from ..schema import StudyError
 from .base import Reader, Row
 
