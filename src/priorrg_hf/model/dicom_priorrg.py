@@ -9,11 +9,15 @@ Needs `pydicom` and its pixel decoders (`pip install 'priorrg-hf[dicom]'`) when 
 Research use only, not for clinical decisions.
 """
 
+import datetime
+import errno
 import os
+import re
+import stat
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -35,6 +39,7 @@ UNDECIDED_MODALITIES = frozenset({"OT", "SC"})
 CHEST_WORDS = ("CHEST", "THORA", "TORAX", "LUNG", "PULMO", "RIB", "HEART", "MEDIAST")
 UNSTATED_BODY_PARTS = frozenset({"", "UNKNOWN", "OTHER", "NONE", "UNDEFINED", "DEFAULT", "BODY"})
 MAX_PIXELS = 200_000_000  # about twenty times the largest detectors
+MAX_FILE_BYTES = 2**30
 
 _CODECS = {
     "1.2.840.10008.1.2.5": "rle",
@@ -101,10 +106,31 @@ def is_dicom(source: Any) -> bool:
     if name.lower().split("?")[0].endswith((".dcm", ".dicom")):
         return True
     try:
-        with open(name, "rb") as file:
+        with open_regular_file(name) as file:
             return file.read(132)[128:] == b"DICM"
     except (OSError, ValueError):
         return False
+
+
+def open_regular_file(path: str | os.PathLike, max_bytes: int | None = None) -> BinaryIO:
+    """Opens a file for reading that is a file: no pipe, which may never answer, and no device, which may never end.
+
+    Raises `OSError`, also for a file of more than `max_bytes`.
+    """
+    # without O_NONBLOCK, opening a pipe waits for its writer
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is a pipe, socket or device and no file", os.fspath(path))
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"holds {status.st_size:,} bytes, more than {max_bytes:,}", os.fspath(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def read_dicom(
@@ -212,7 +238,7 @@ def _open(source: Any, stop_before_pixels: bool = False) -> tuple[str, Any]:
         raise TypeError(f"a path, bytes, a binary file or a pydicom.Dataset is needed, got {type(source).__name__}")
     if file is None:
         # Opened here, so that a missing file stays an OSError.
-        file = open(name, "rb")  # noqa: SIM115 - closed below
+        file = open_regular_file(name, MAX_FILE_BYTES)
         if not stop_before_pixels:
             with file:
                 file = BytesIO(file.read())
@@ -257,19 +283,46 @@ def _required(dataset: Any, keyword: str) -> int:
     return value
 
 
+def dicom_time(date: str | None, time: str | None = None) -> str | None:
+    """ISO 8601 text of a DICOM date (`YYYYMMDD`) and time (`HHMMSS.f`), or `None` without a date that exists.
+
+    Numbers that went through a table lose their leading zeros and gain a fraction: `93015.5` is 09:30:15.5, `20210304.0` a date. A time
+    of day that doesn't exist is left out; `00000000` is no date.
+    """
+    digits = re.sub(r"\.0+$", "", (date or "").strip())
+    digits = re.sub(r"(?<=\d)[.-](?=\d)", "", digits)
+    if len(digits) != 8 or not digits.isascii() or not digits.isdigit():
+        return None
+    try:
+        day = datetime.date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
+    except ValueError:
+        return None
+    whole, _, fraction = (time or "").strip().replace(":", "").partition(".")
+    if len(whole) in (3, 5) or (whole and "." in (time or "") and len(whole) < 6):
+        whole = whole.zfill(4 if len(whole) == 3 and not fraction else 6)
+    if len(whole) not in (4, 6) or not whole.isascii() or not whole.isdigit():
+        return day
+    hour, minute, second = int(whole[:2]), int(whole[2:4]), min(int(whole[4:] or 0), 60)
+    if hour > 23 or minute > 59 or int(whole[4:] or 0) > 60:
+        return day
+    text = f"{day}T{hour:02}:{minute:02}:{min(second, 59):02}"  # 60 is a leap second, which Python's times don't have
+    return text + (f".{fraction[:6]:0<6}" if fraction.isascii() and fraction.isdigit() and fraction[:6].strip("0") else "")
+
+
 def _acquired(dataset: Any) -> str | None:
-    """ISO date-time of the study; where it has none, of the series, the acquisition or the content."""
+    """ISO date-time of the study; where it has none that exists, of the series, the acquisition or the content.
+
+    A study date without a usable time takes the time of the next that names the same day.
+    """
+    day = None
     for prefix in ("Study", "Series", "Acquisition", "Content"):
-        date = (_word(dataset, prefix + "Date") or "").replace(".", "").replace("-", "")
-        if len(date) != 8 or not date.isdigit():
+        found = dicom_time(_word(dataset, prefix + "Date"), _word(dataset, prefix + "Time"))
+        if found is None or (day is not None and not found.startswith(day)):
             continue
-        time, _, fraction = (_word(dataset, prefix + "Time") or "").replace(":", "").partition(".")
-        text = f"{date[:4]}-{date[4:6]}-{date[6:]}"
-        if len(time) >= 4 and time.isdigit():
-            text += f"T{time[:2]}:{time[2:4]}:{time[4:6] or '00'}"
-            text += f".{fraction[:6]:0<6}" if fraction.strip("0").isdigit() else ""
-        return text
-    return None
+        if len(found) > 10:
+            return found
+        day = day or found
+    return day
 
 
 _VIEW_MEANINGS = (

@@ -7,6 +7,7 @@ clipped to white, transparency is composited, EXIF orientation is applied, and w
 
 import io
 import os
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -18,7 +19,7 @@ import torch
 from huggingface_hub import is_offline_mode
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .dicom_priorrg import is_dicom, read_dicom
+from .dicom_priorrg import MAX_FILE_BYTES, is_dicom, open_regular_file, read_dicom
 
 
 # Depths that detectors and their exports use. A 12-bit image in a 16-bit file holds values up to 4095 and must not come
@@ -76,7 +77,9 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: 
     if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         return _from_bytes(fetch_url(source, timeout=timeout, max_bytes=max_bytes), _without_query(source))
     if isinstance(source, str) and source.lower().startswith("file://"):
-        source = urllib.request.url2pathname(urllib.parse.urlparse(source).path)
+        source = file_url_to_path(source)
+    if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)):
+        raise ImageLoadingError(f"addresses of the scheme {scheme[1]}:// are not read, only http and https; download the file and pass its path")
     if isinstance(source, (str, os.PathLike)):
         return _from_path(os.fspath(source))
     if is_dicom(source):
@@ -195,7 +198,46 @@ def _dict_content(source: dict) -> Any:
     )
 
 
+def file_url_to_path(url: str) -> str:
+    """The path that a `file://` URL names. Raises [`ImageLoadingError`] for one of another machine."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.netloc.lower() not in ("", "localhost", "127.0.0.1"):
+        raise ImageLoadingError(f"{url} names a file of another machine, {parts.netloc!r}; copy it and pass its path")
+    path = urllib.request.url2pathname(parts.path)
+    if not path:
+        raise ImageLoadingError(f"{url} names no file; pass a path")
+    return path
+
+
+def read_regular_file(path: str | os.PathLike) -> bytes:
+    """
+    The bytes of a file that is a file: no pipe or device, not empty, at most 1 GiB.
+
+    Raises:
+        [`ImageLoadingError`]: with the reason and the remedy.
+    """
+    path = os.fspath(path)
+    try:
+        if not os.path.exists(path):
+            raise ImageLoadingError(f"{path!r} does not exist; check the path and the image root")
+        with open_regular_file(path, MAX_FILE_BYTES) as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except IsADirectoryError as error:
+        raise ImageLoadingError(f"{path!r} is a folder; pass one image file") from error
+    except PermissionError as error:
+        raise ImageLoadingError(f"{path!r} may not be read; check its permissions") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ImageLoadingError):
+            raise
+        raise ImageLoadingError(f"{path!r} can't be read ({getattr(error, 'strerror', None) or error}); check the path") from error
+    if not content:
+        raise ImageLoadingError(f"{path!r} is an empty file; copy or export it again")
+    return content
+
+
 def _from_path(path: str) -> Image.Image:
+    if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+        raise ImageLoadingError(f"{path!r} is a pipe, socket or device and no file; pass an image file")
     if not os.path.exists(path):
         raise ImageLoadingError(f"{path!r} does not exist; check the path and the image root")
     if os.path.isdir(path):

@@ -134,6 +134,15 @@ def report_sections(text: str) -> dict[str, str]:
     return {}
 
 
+def reads_like_report(text: str) -> bool:
+    """Whether a clinical context holds sentences that rather belong to a report, such as "The lungs are clear."."""
+    text = _plain(text)
+    return any(
+        bool(_REPORT_CLAIM.search(sentence)) and bool(_REPORT_START.match(sentence) or _ORGAN_START.match(sentence) or _VIEWS_START.match(sentence))
+        for sentence in map(str.strip, _SENTENCE_END.split(text))
+    )
+
+
 def _plain(text: str) -> str:
     """One kind of line end and of space; without invisible characters, tags, page marks; letters of `F I N D I N G S` joined."""
     text = re.sub("\r+\n", "\n", text)
