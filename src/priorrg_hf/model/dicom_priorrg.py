@@ -530,32 +530,65 @@ def _displayed(dataset: Any, values: np.ndarray, shown: tuple[int, int] | None, 
 
 
 def _by_voi_lut(dataset: Any, modality: np.ndarray) -> np.ndarray | None:
-    """Brightness in 0..1 by the first VOI LUT, or `None` where there is none."""
-    if not dataset.get("VOILUTSequence"):
-        return None
-    table, first, depth = _lookup_table(dataset, dataset.VOILUTSequence[0])
-    if not 8 <= depth <= 16:
-        raise DicomError(f"a VOI LUT of {depth} bits is not read")
-    return _looked_up(np.rint(modality), table, first) / ((1 << depth) - 1)
+    """Brightness in 0..1 by the first VOI LUT that can be used, or `None` where there is none."""
+    problems = []
+    for item in _filled_items(dataset, "VOILUTSequence"):
+        try:
+            table, first, depth = _lookup_table(dataset, item)
+            if not 8 <= depth <= 16:
+                raise DicomError(f"a VOI LUT of {depth} bits is not read")
+            return _looked_up(np.rint(modality), table, first) / ((1 << depth) - 1)
+        except DicomError as error:
+            problems.append(error)
+    if problems and _first_window(dataset) is None:
+        raise problems[0]
+    for problem in problems:  # the window beside the table says the same thing in another way
+        warnings.warn(f"a VOI LUT is ignored, the window is used: {problem}", stacklevel=2)
+    return None
+
+
+def _filled_items(dataset: Any, keyword: str) -> list[Any]:
+    """The items of a LUT sequence that hold something of a table; an empty one says nothing."""
+    items = dataset.get(keyword) or ()
+    return [item for item in items if item.get("LUTDescriptor") is not None or item.get("LUTData") is not None]
 
 
 def _lookup_table(dataset: Any, item: Any) -> tuple[np.ndarray, int, int]:
     """(entries, first input value, bits of an entry) of an item of a LUT sequence (PS3.3 C.11.1.1 and C.11.2.1.1).
 
-    Entries of 8 bits are found in words of 16 bits as well as packed in bytes.
+    Entries of 8 bits are found in words of 16 bits as well as packed in bytes; a table may be shorter than its descriptor says, in
+    which case its last entry goes on.
     """
-    count, first, depth = (int(value) for value in item.LUTDescriptor)
+    descriptor = item.get("LUTDescriptor")
+    if descriptor is None or isinstance(descriptor, (str, int)) or len(descriptor) != 3 or item.get("LUTData") is None:
+        raise DicomError("a lookup table has no descriptor of three numbers, or no data")
+    try:
+        count, first, depth = (int(value) for value in descriptor)
+    except (TypeError, ValueError):
+        raise DicomError(f"the descriptor of a lookup table holds {list(descriptor)!r}, which are no numbers") from None
     count = count or 65536
     data = item.LUTData
     if isinstance(data, (bytes, bytearray)):
-        order = "<" if dataset.original_encoding[1] is not False else ">"
-        wide = len(data) >= 2 * count
-        table = np.frombuffer(data[: len(data) // 2 * 2] if wide else data, f"{order}u2" if wide else np.uint8)
+        table = _packed_entries(bytes(data), count, depth, "<" if dataset.original_encoding[1] is not False else ">")
     else:
         table = np.atleast_1d(np.asarray(data, dtype=np.int64))
-    if table.size < count:
+    if table.size < max(2, count // 2):
         raise DicomError(f"a lookup table has {table.size} entries, its descriptor says {count}")
+    if table.size < count:
+        warnings.warn(f"a lookup table has {table.size} of {count} entries; its last one goes on", stacklevel=2)
     return table[:count].astype(np.float64), first, depth
+
+
+def _packed_entries(data: bytes, count: int, depth: int, order: str) -> np.ndarray:
+    """Entries of more than 8 bits are words. Those of 8 bits may be either: bytes where there are about as many as entries."""
+    wide = depth > 8 or len(data) >= 2 * count or (len(data) > count + 1 and _are_words(data, order))
+    return np.frombuffer(data[: len(data) // 2 * 2] if wide else data, f"{order}u2" if wide else np.uint8)
+
+
+def _are_words(data: bytes, order: str) -> bool:
+    """Whether data of 8-bit entries are words: their upper bytes are all zero then."""
+    upper = np.frombuffer(data[: len(data) // 2 * 2], np.uint8)[1 if order == "<" else 0 :: 2]
+    return not upper.any()
 
 
 def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
@@ -567,8 +600,8 @@ def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
 
 def _modality(dataset: Any, values: np.ndarray) -> np.ndarray:
     """Stored values -> modality values, by the modality LUT or else by slope and intercept."""
-    if dataset.get("ModalityLUTSequence"):
-        table, first, _ = _lookup_table(dataset, dataset.ModalityLUTSequence[0])
+    for item in _filled_items(dataset, "ModalityLUTSequence"):
+        table, first, _ = _lookup_table(dataset, item)
         return _looked_up(values, table, first)
     return _rescale(dataset, values)
 
