@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
 from .file_writing import write_text_whole
 from .image_files import ImagePlaces, image_file_content, scheme_of
 from .loading import load_studies
+from .progress import progress_bar
 from .readers import ReaderOptions, open_reader
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 
@@ -89,7 +88,7 @@ def convert_studies(
     state = _state(key, None if embed_images else os.sep if allow_outside else root)
     _prepare(out, state, overwrite)
     result = Conversion(out, dict.fromkeys(studies, 0), 0, 0, problems)
-    with tqdm(total=sum(map(len, studies.values())), desc="converting", unit=" studies", disable=not progress) as bar:
+    with progress_bar(total=sum(map(len, studies.values())), description="converting", shown=progress) as bar:
         for name, part in studies.items():
             for number in range(plan[name]):
                 rows = range(number * shard_size, min((number + 1) * shard_size, len(part)))

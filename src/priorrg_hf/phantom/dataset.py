@@ -205,9 +205,10 @@ def write_phantom_cohort(
     folder: str | os.PathLike, num_studies: int, seed: int = 0, image_size: int = 224, **options
 ) -> None:
     """Writes a cohort to `{split}-00000-of-00001.parquet` files with embedded images, which `load_studies` reads; arguments as for `make_phantom_cohort`."""
+    cohort = make_phantom_cohort(num_studies, seed, image_size, **options)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, studies in make_phantom_cohort(num_studies, seed, image_size, **options).items():
+    for split, studies in cohort.items():
         partial = folder / f"{split}.partial"
         studies.to_parquet(str(partial), batch_size=200)
         os.replace(partial, folder / f"{split}-00000-of-00001.parquet")

@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ..data.file_writing import write_text_whole
+from ..data.progress import progress_bar
 from ..model.processing_priorrg import PriorRGInputError
 
 
@@ -224,7 +224,7 @@ class FeatureCache:
     def verify(self, progress: bool = False) -> int:
         """Reads every tensor and compares its checksum. Returns how many; raises [`FeatureCacheError`] at the first damaged one."""
         self._checked.clear()
-        for key, kind in tqdm(self.shard_of, desc="verify", disable=not progress):
+        for key, kind in progress_bar(self.shard_of, description="verifying", unit="tensors", shown=progress):
             self.read(key, kind)
         return len(self.shard_of)
 
@@ -419,7 +419,7 @@ def precompute_features(
         _Images(processor, todo), batch_size=batch_size, num_workers=num_workers, collate_fn=list
     )
     device = vision_model.device
-    with tqdm(total=len(todo), desc="vision features", unit="image", disable=not progress) as bar:
+    with progress_bar(total=len(todo), description="vision features", unit="images", shown=progress) as bar:
         for batch in loader:
             unreadable.update({key: reason for key, _, reason in batch if reason is not None})
             readable = [(key, pixels) for key, pixels, _ in batch if pixels is not None]
