@@ -64,11 +64,11 @@ def check_resumed_settings(trainer: Any, folder: str | os.PathLike) -> None:
         if stored.get(name) is not None and now[name] is not None and stored[name] != now[name]:
             raise ValueError(
                 f"{folder} was written by a run with {stored[name]} {title}, this one has {now[name]}: it would repeat some studies "
-                "and skip others. Resume with the same, or start a new run from the checkpoint's weights (--model)."
+                "and skip others. Resume with the same, or start a new run from the checkpoint's weights."
             )
     for name in _RESTORED:
         if name in stored and stored[name] != now[name]:
             logger.warning(
                 f"{name}={now[name]} has no effect: the resumed run goes on with the optimizer and the schedule of {folder}, where it is "
-                f"{stored[name]}. To change it, start a new run from the checkpoint's weights (--model)."
+                f"{stored[name]}. To change it, start a new run from the checkpoint's weights."
             )
