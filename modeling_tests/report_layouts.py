@@ -161,18 +161,41 @@ ADDENDA = _table(["ADDENDUM: The tube was repositioned afterwards.", "ADDENDUM\n
     ["ADDENDUM: Comparison is now made to ___.", "ADDENDUM ___:\nRib fracture on the right.", "Addendum #2: Previously unseen nodule."],
     ["ADDENDUM:\nAn effusion on the left is likely as well.", "ADDENDUM (___): Tube now advanced.", "*** ADDENDUM ***\nCorrection of the side."],
 )  # fmt: skip
-FINAL = _table(["                                 FINAL REPORT", "FINAL REPORT", "FINAL EXAMINATION"], [" FINAL REPORT ", "Final Report:", "FINAL RADIOLOGY REPORT", "**FINAL REPORT**"],
+FINAL = _table(
+    ["                                 FINAL REPORT", "FINAL REPORT", "FINAL EXAMINATION"],
+    [" FINAL REPORT ", "Final Report:", "FINAL RADIOLOGY REPORT", "**FINAL REPORT**"],
     ["FINAL REPORT", "  FINAL  REPORT", "FINAL REPORT:", "= FINAL REPORT =", "Final radiology report"],
-    ["                                 FINAL REPORT", "FINAL REPORT ", "*** FINAL REPORT ***", "FINAL REPORT -", "Final Report"],
+    [
+        "                                 FINAL REPORT",
+        "FINAL REPORT ",
+        "*** FINAL REPORT ***",
+        "FINAL REPORT -",
+        "Final Report",
+    ],
 )
 WET = _table(
-    ["WET READ: ___ ___ ___ 9:12 PM\n  no acute process, wet read text only", "WET READ: ___ 4:00 AM\n Small wet effusion on the left."],
-    ["WET READ VERSION #1: ___ 9:12 PM\n  wet pneumonia on the right.", "PRELIMINARY REPORT: ___\n Wet lungs everywhere.\n IMPRESSION: wet preliminary."],
-    ["WET READ: ___ ___ 7:05 AM\n  moist wet read of the left base.", "WET READ VERSION #2 ___ ___ 1:12 AM\n  Moist and wet. WET READ VERSION #1 ___ ___ 12:40 AM\n Wetter.",
-     "PRELIM READ: \n Moist wet finding.\n FINDINGS: moist and wet."],
-    ["WET READ: ___ SUN ___ 11:20 PM\n   soaked left base, soaked read.\n   SOAKED.", "PRELIMINARY READ: ___\n FINDINGS: soaked.\n IMPRESSION: soaked again.", "Wet read: soaked lungs.\n Soaked."],
+    [
+        "WET READ: ___ ___ ___ 9:12 PM\n  no acute process, wet read text only",
+        "WET READ: ___ 4:00 AM\n Small wet effusion on the left.",
+    ],
+    [
+        "WET READ VERSION #1: ___ 9:12 PM\n  wet pneumonia on the right.",
+        "PRELIMINARY REPORT: ___\n Wet lungs everywhere.\n IMPRESSION: wet preliminary.",
+    ],
+    [
+        "WET READ: ___ ___ 7:05 AM\n  moist wet read of the left base.",
+        "WET READ VERSION #2 ___ ___ 1:12 AM\n  Moist and wet. WET READ VERSION #1 ___ ___ 12:40 AM\n Wetter.",
+        "PRELIM READ: \n Moist wet finding.\n FINDINGS: moist and wet.",
+    ],
+    [
+        "WET READ: ___ SUN ___ 11:20 PM\n   soaked left base, soaked read.\n   SOAKED.",
+        "PRELIMINARY READ: ___\n FINDINGS: soaked.\n IMPRESSION: soaked again.",
+        "Wet read: soaked lungs.\n Soaked.",
+    ],
 )
-RULES = _table(["_" * 78, "______"], ["=" * 30, "_" * 40, "-" * 20],
+RULES = _table(
+    ["_" * 78, "______"],
+    ["=" * 30, "_" * 40, "-" * 20],
     ["_" * 60, "*" * 20, "- " * 15, "=" * 10],
     ["_" * 70, "-" * 60, "= " * 10, "~" * 12],
 )
@@ -187,7 +210,9 @@ LOOSE = _table(
     ["In the interval, the chest tube was pulled.", "Two views show hyperinflation. The aorta is tortuous.", "Cardiac size cannot be evaluated. Large right effusion is unchanged.", "No previous images. There are low volumes.",
      "Moderate cardiomegaly is again noted.", "Increased opacity at the right base could be pneumonia.", "The NG tube has been advanced.", "Retrocardiac atelectasis has increased.", "AP single view of the chest has been obtained with patient upright."],
 )  # fmt: skip
-CASES = _table(["upper", "upper", "title", "capital"], ["upper", "title", "capital", "lower"],
+CASES = _table(
+    ["upper", "upper", "title", "capital"],
+    ["upper", "title", "capital", "lower"],
     ["upper", "upper", "title", "capital", "lower"],
     ["upper", "upper", "title", "capital", "lower"],
 )
@@ -197,15 +222,21 @@ MARKS = _table(
     ["{}:", "{}:", "{} : ", "***{}:***", "# {}", "#### {}:", "{} –", "a) {}:", "- {}:", "{}\n======\n", "*{}:*", "<strong>{}:</strong>", "III. {}:", "> {}:", "{}:-", "`{}`:"],
     ["{}:", "{}:", "{}:   ", "**{}**", "#### {}", "{}--", "4) {}:", "* {}:", "{}\n~~~~~~\n", "_{}_:", "<h3>{}</h3>", "IV) {}:", "+ {}:", "{}: -", "({}):", "{} ::", "== {} =="],
 )  # fmt: skip
-SPACES = _table([" ", " ", "\u00a0", "\t"], [" ", " ", "\u2003", "\u3000", "\u2009 ", "\u00a0\u00a0"],
+SPACES = _table(
+    [" ", " ", "\u00a0", "\t"],
+    [" ", " ", "\u2003", "\u3000", "\u2009 ", "\u00a0\u00a0"],
     [" ", " ", "\u2007", "\u202f", "\t ", "\u3000"],
     [" ", " ", "\u00a0", "\u2002", "\u205f", "  "],
 )
-INDENTS = _table(["", " ", "    "], ["", " ", "\t", "\u00a0", "\u200b", "\ufeff "],
+INDENTS = _table(
+    ["", " ", "    "],
+    ["", " ", "\t", "\u00a0", "\u200b", "\ufeff "],
     ["", " ", "  ", "\u2003", "\t\t", "\u00a0 "],
     ["", " ", "   ", "\u2009", "\u00a0\t", "\u2060"],
 )
-NEWLINES = _table(["\n", "\n", "\r\n"], ["\n", "\r\n", "\r", "\r\r\n", "\u2028"],
+NEWLINES = _table(
+    ["\n", "\n", "\r\n"],
+    ["\n", "\r\n", "\r", "\r\r\n", "\u2028"],
     ["\n", "\n", "\r\n", "\x0b", "\u2029", "\x85"],
     ["\n", "\n", "\r\n", "\x0c", "\n\r", "\u2028"],
 )
@@ -239,7 +270,9 @@ class _Draw:
     def header(self, kind: str) -> str:
         words = self.of(NAMES[kind])
         if self.case == "title":
-            words = re.sub(r"[A-Z]+", lambda m: m[0] if m[0] in ("AND", "FOR", "THE") and False else m[0].capitalize(), words)
+            words = re.sub(
+                r"[A-Z]+", lambda m: m[0] if m[0] in ("AND", "FOR", "THE") and False else m[0].capitalize(), words
+            )
         elif self.case == "capital":
             words = words.capitalize()
         elif self.case == "lower":
@@ -259,9 +292,15 @@ class _Draw:
             where = "next" if where == "same" else where
         if header.endswith("\n"):
             where = "same"
-        gap = {"same": "" if header.endswith(("\n", "  ")) else self.space, "next": "\n" + self.indent, "blank": "\n\n" + self.indent}[where]
+        gap = {
+            "same": "" if header.endswith(("\n", "  ")) else self.space,
+            "next": "\n" + self.indent,
+            "blank": "\n\n" + self.indent,
+        }[where]
         if self.chance(0.4):
-            body_text = textwrap.fill(body, self.random.choice([30, 60, 80]), break_long_words=False, break_on_hyphens=False)
+            body_text = textwrap.fill(
+                body, self.random.choice([30, 60, 80]), break_long_words=False, break_on_hyphens=False
+            )
             body_text = body_text.replace("\n", "\n" + self.indent)
         else:
             body_text = body
@@ -315,7 +354,11 @@ def _before_the_report(draw: _Draw) -> None:
 
 
 def _context(draw: _Draw) -> None:
-    kinds = [kind for kind, share in (("indication", 0.8), ("history", 0.4), ("technique", 0.4), ("comparison", 0.6)) if draw.chance(share)]
+    kinds = [
+        kind
+        for kind, share in (("indication", 0.8), ("history", 0.4), ("technique", 0.4), ("comparison", 0.6))
+        if draw.chance(share)
+    ]
     if draw.chance(0.4):
         draw.random.shuffle(kinds)
     pools = {"indication": INDICATION, "history": HISTORY, "technique": TECHNIQUE, "comparison": COMPARISON}
@@ -335,7 +378,10 @@ def _loose(draw: _Draw) -> None:
 
 
 def _report(draw: _Draw) -> None:
-    form = draw.random.choices(["two", "one", "both", "impression", "loose", "loose+impression", "views", "nothing"], [40, 8, 8, 12, 12, 8, 8, 4])[0]
+    form = draw.random.choices(
+        ["two", "one", "both", "impression", "loose", "loose+impression", "views", "nothing"],
+        [40, 8, 8, 12, 12, 8, 8, 4],
+    )[0]
     draw.traits.append(form)
     if form == "nothing":
         return
@@ -390,11 +436,28 @@ def _after_the_report(draw: _Draw) -> None:
 def _one_line(draw: _Draw) -> Layout:
     """The line breaks are lost."""
     draw.traits.append("one line")
-    draw.mark, draw.body, draw.indent, draw.gap = draw.random.choice(["{}:", "{}: ", "{} :", "**{}:**"]), "same", "", " "
+    draw.mark, draw.body, draw.indent, draw.gap = (
+        draw.random.choice(["{}:", "{}: ", "{} :", "**{}:**"]),
+        "same",
+        "",
+        " ",
+    )
     draw.space = " "
-    draw.case = draw.of(_table(["upper", "title"], ["upper", "title", "capital", "lower"], ["upper", "title", "capital", "lower"], ["upper", "title", "capital", "lower"],
-))
-    pools = {"indication": INDICATION, "history": HISTORY, "comparison": COMPARISON, "findings": FINDINGS, "impression": IMPRESSION}
+    draw.case = draw.of(
+        _table(
+            ["upper", "title"],
+            ["upper", "title", "capital", "lower"],
+            ["upper", "title", "capital", "lower"],
+            ["upper", "title", "capital", "lower"],
+        )
+    )
+    pools = {
+        "indication": INDICATION,
+        "history": HISTORY,
+        "comparison": COMPARISON,
+        "findings": FINDINGS,
+        "impression": IMPRESSION,
+    }
     if draw.chance(0.3):
         draw.lines.append("FINAL REPORT")
     for kind, pool in pools.items():

@@ -41,7 +41,13 @@ def table(folder, *images, name="t.csv"):
     return path
 
 
-INSIDE = ["images/a.png", "./images/../images/a.png", "images\\a.png", "{root}/images/a.png", "file://{root}/images/a.png"]
+INSIDE = [
+    "images/a.png",
+    "./images/../images/a.png",
+    "images\\a.png",
+    "{root}/images/a.png",
+    "file://{root}/images/a.png",
+]
 OUTSIDE = ["../outside/b.png", "/etc/hostname", "images/link.png", "linked/b.png", "linked/secret.txt", "file:///etc/hostname", "{root}/../outside/b.png",
            "..\\outside\\b.png", "images/../../outside/b.png", "file://elsewhere/etc/hostname", "C:\\films\\a.png"]  # fmt: skip
 ADDRESSES = ["http://127.0.0.1:1/a.png", "https://example.org/a.png", "HTTP://example.org/a.png"]
@@ -120,7 +126,14 @@ def test_addresses_are_refused_unless_asked_for(films):
 
 
 def test_only_pictures_are_given_away(films, tmp_path):
-    rows = ["images/a.png", "images/text.png", "images/pipe.png", "images/link.png", "/etc/hostname", "../outside/secret.txt"]
+    rows = [
+        "images/a.png",
+        "images/text.png",
+        "images/pipe.png",
+        "images/link.png",
+        "/etc/hostname",
+        "../outside/secret.txt",
+    ]
     result = convert_studies(table(films, *rows), tmp_path / "out", embed_images=True, split="test")
     assert result.studies == {"test": 1} and len(result.problems) == 5
     stored = load_studies(tmp_path / "out")["test"][0]["images"][0]["image"]
@@ -141,7 +154,9 @@ def test_links_that_change_after_the_reading_are_seen(films, tmp_path, monkeypat
 
 def test_converted_paths_are_found_again_on_this_machine(films, tmp_path):
     convert_studies(table(films, "images/a.png"), tmp_path / "out", split="test")
-    assert load_studies(tmp_path / "out", strict=True)["test"][0]["images"][0]["image"]["path"] == str(films / "images" / "a.png")
+    assert load_studies(tmp_path / "out", strict=True)["test"][0]["images"][0]["image"]["path"] == str(
+        films / "images" / "a.png"
+    )
     with pytest.raises(ValueError, match="outside of the image root"):  # but not given away unasked
         convert_studies(tmp_path / "out", tmp_path / "shared", embed_images=True, strict=True)
     again = convert_studies(tmp_path / "out", tmp_path / "shared", embed_images=True, image_root=films)
@@ -180,7 +195,11 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, path):
 
 
 def test_file_urls():
-    assert file_url_to_path("file:///films/a%20b.png") == file_url_to_path("file://localhost/films/a%20b.png") == "/films/a b.png"
+    assert (
+        file_url_to_path("file:///films/a%20b.png")
+        == file_url_to_path("file://localhost/films/a%20b.png")
+        == "/films/a b.png"
+    )
     with pytest.raises(ImageLoadingError, match="another machine"):
         file_url_to_path("file://server/films/a.png")
 

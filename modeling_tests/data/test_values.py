@@ -74,7 +74,26 @@ def test_dates_that_do_not_exist_or_have_two_meanings(value, order):
         normalize_time(value, order)
 
 
-@pytest.mark.parametrize("text", ["XXXX", "XXXX XXXX.", "___", "_____.", "N/A", "n.a.", "nan", "None.", "--", "1.", "", "  ", None, "[** deleted **]", "Not available."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "XXXX",
+        "XXXX XXXX.",
+        "___",
+        "_____.",
+        "N/A",
+        "n.a.",
+        "nan",
+        "None.",
+        "--",
+        "1.",
+        "",
+        "  ",
+        None,
+        "[** deleted **]",
+        "Not available.",
+    ],
+)
 def test_placeholders_are_no_report(text):
     assert is_placeholder(text)
 
@@ -89,10 +108,38 @@ def test_short_reports_are_reports(text):
 
 def test_ids_of_a_table_agree_in_all_their_places(tmp_path):
     rows = [
-        {"study_id": "126.0", "patient_id": "7.0", "image": "films\\a.png", "view": "pa", "findings": "Clear.", "prior_study_id": ""},
-        {"study_id": "126", "patient_id": "7", "image": "films/b.png", "view": "Lateral", "findings": "Clear.", "prior_study_id": ""},
-        {"study_id": "127.0", "patient_id": "7.0", "image": "films/c.png", "view": "PA", "findings": "Edema.", "prior_study_id": "126.0"},
-        {"study_id": "128", "patient_id": "008", "image": "films/d.png", "view": "AP SUPINE", "findings": "___", "prior_study_id": ""},
+        {
+            "study_id": "126.0",
+            "patient_id": "7.0",
+            "image": "films\\a.png",
+            "view": "pa",
+            "findings": "Clear.",
+            "prior_study_id": "",
+        },
+        {
+            "study_id": "126",
+            "patient_id": "7",
+            "image": "films/b.png",
+            "view": "Lateral",
+            "findings": "Clear.",
+            "prior_study_id": "",
+        },
+        {
+            "study_id": "127.0",
+            "patient_id": "7.0",
+            "image": "films/c.png",
+            "view": "PA",
+            "findings": "Edema.",
+            "prior_study_id": "126.0",
+        },
+        {
+            "study_id": "128",
+            "patient_id": "008",
+            "image": "films/d.png",
+            "view": "AP SUPINE",
+            "findings": "___",
+            "prior_study_id": "",
+        },
     ]
     table = write_csv(tmp_path / "t.csv", rows)
     (tmp_path / "splits.json").write_text(json.dumps({"test": [7.0], "val": ["008"]}))
@@ -110,7 +157,10 @@ def test_ids_of_a_table_agree_in_all_their_places(tmp_path):
 
 
 def test_ids_that_differ_in_leading_zeros_are_told(tmp_path):
-    rows = [{"study_id": f"s{n}", "patient_id": patient, "image": "a.png", "findings": "x y."} for n, patient in enumerate(("7", "007"))]
+    rows = [
+        {"study_id": f"s{n}", "patient_id": patient, "image": "a.png", "findings": "x y."}
+        for n, patient in enumerate(("7", "007"))
+    ]
     report = check_studies(write_csv(tmp_path / "t.csv", rows), images="skip")
     assert report.counts["patients"] == 2
     assert any("leading zeros" in issue.message for issue in report.warnings)
@@ -146,7 +196,9 @@ def test_shards_of_others_are_brought_into_the_same_form(tmp_path):
     assert [(error.study, error.field) for _, error in problems] == [("126", "acquired")]
     studies = by_id(load_studies(tmp_path / "set", date_order="day-first"))
     assert {row["patient_id"] for row in studies.values()} == {"7"} and studies["126"]["acquired"] == "2021-04-03"
-    assert [row["images"][0]["view"] for row in studies.values()] == ["PA", "LATERAL"] and studies["127"]["images"][0]["image_id"] == "1"
+    assert [row["images"][0]["view"] for row in studies.values()] == ["PA", "LATERAL"] and studies["127"]["images"][0][
+        "image_id"
+    ] == "1"
     assert studies["127"]["prior"]["study_id"] == "126"
 
 
@@ -160,16 +212,28 @@ def test_mimic_tables_that_a_table_library_has_written(tmp_path):
         {"dicom_id": "d3", "subject_id": "10000002.0", "study_id": "50000003.0", "ViewPosition": "AP", "StudyDate": "0.0", "StudyTime": "", "ViewCodeSequence_CodeMeaning": ""},
     ]  # fmt: skip
     write_csv(tmp_path / "mimic-cxr-2.0.0-metadata.csv", rows)
-    splits = [{"dicom_id": row["dicom_id"], "study_id": row["study_id"], "subject_id": row["subject_id"], "split": "test"} for row in rows]
+    splits = [
+        {"dicom_id": row["dicom_id"], "study_id": row["study_id"], "subject_id": row["subject_id"], "split": "test"}
+        for row in rows
+    ]
     write_csv(tmp_path / "mimic-cxr-2.0.0-split.csv", splits)
-    write_csv(tmp_path / "mimic-cxr-2.0.0-chexpert.csv", [{"subject_id": "10000001.0", "study_id": "50000001.0", "Edema": "1.0"}])
+    write_csv(
+        tmp_path / "mimic-cxr-2.0.0-chexpert.csv",
+        [{"subject_id": "10000001.0", "study_id": "50000001.0", "Edema": "1.0"}],
+    )
     report = tmp_path / "files/p10/p10000001/s50000001.txt"
     report.parent.mkdir(parents=True)
     report.write_text("FINDINGS: Clear.")
     studies = by_id(load_studies(tmp_path, strict=True))
-    assert set(studies) == {"50000001", "50000002", "50000003"} and {row["split"] for row in studies.values()} == {"test"}
+    assert set(studies) == {"50000001", "50000002", "50000003"} and {row["split"] for row in studies.values()} == {
+        "test"
+    }
     first, second, third = (studies[f"5000000{number}"] for number in (1, 2, 3))
-    assert (first["acquired"], second["acquired"], third["acquired"]) == ("2180-05-06T09:30:15.500000", "2180-05-07", None)
+    assert (first["acquired"], second["acquired"], third["acquired"]) == (
+        "2180-05-06T09:30:15.500000",
+        "2180-05-07",
+        None,
+    )
     assert first["findings"] == "Clear." and first["labels"] == [{"name": "Edema", "value": 1.0}]
     assert second["prior"]["study_id"] == "50000001" and first["images"][0]["view"] == "PA"
     notes = " ".join(issue.message for issue in check_studies(tmp_path, images="skip").warnings)
@@ -180,11 +244,21 @@ def test_mimic_tables_that_a_table_library_has_written(tmp_path):
 
 
 def test_iu_xray_reports_that_anonymisation_ate(tmp_path):
-    write_csv(tmp_path / "indiana_projections.csv", [{"uid": f"{n}.0", "filename": f"{n}.png", "projection": "Frontal"} for n in (1, 2)])
-    texts = [{"uid": "1", "findings": "XXXX.", "impression": "XXXX XXXX", "indication": "Pain"}, {"uid": "2", "findings": "XXXX are clear.", "impression": "", "indication": ""}]
+    write_csv(
+        tmp_path / "indiana_projections.csv",
+        [{"uid": f"{n}.0", "filename": f"{n}.png", "projection": "Frontal"} for n in (1, 2)],
+    )
+    texts = [
+        {"uid": "1", "findings": "XXXX.", "impression": "XXXX XXXX", "indication": "Pain"},
+        {"uid": "2", "findings": "XXXX are clear.", "impression": "", "indication": ""},
+    ]
     write_csv(tmp_path / "indiana_reports.csv", texts)
     studies = by_id(load_studies(tmp_path, strict=True))
-    assert studies["1"]["findings"] is None and studies["1"]["impression"] is None and studies["2"]["findings"] == "XXXX are clear."
+    assert (
+        studies["1"]["findings"] is None
+        and studies["1"]["impression"] is None
+        and studies["2"]["findings"] == "XXXX are clear."
+    )
     assert len(as_examples(load_studies(tmp_path, split="test"), require_findings=True)["test"]) == 1
 
 
@@ -192,10 +266,33 @@ R2GEN_IU = {"train": [{"id": "CXR1_IM-0001", "report": "Clear lungs .", "image_p
             "val": [{"id": "CXR2_IM-0002", "report": "XXXX", "image_path": ["CXR2_IM-0002/0.png", "CXR2_IM-0002/1.png"], "split": "val"}], "test": []}  # fmt: skip
 R2GEN_MIMIC = {
     "train": [
-        {"id": "d1", "study_id": 500, "subject_id": 10, "report": "Clear .", "image_path": ["p10/p10/s500/d1.jpg"], "split": "train"},
-        {"id": "d2", "study_id": 500, "subject_id": 10, "report": "Clear .", "image_path": ["p10/p10/s500/d2.jpg"], "split": "train"},
+        {
+            "id": "d1",
+            "study_id": 500,
+            "subject_id": 10,
+            "report": "Clear .",
+            "image_path": ["p10/p10/s500/d1.jpg"],
+            "split": "train",
+        },
+        {
+            "id": "d2",
+            "study_id": 500,
+            "subject_id": 10,
+            "report": "Clear .",
+            "image_path": ["p10/p10/s500/d2.jpg"],
+            "split": "train",
+        },
     ],
-    "test": [{"id": "d3", "study_id": 501.0, "subject_id": 11.0, "report": "Edema .", "image_path": ["p11/p11/s501/d3.jpg"], "split": "test"}],
+    "test": [
+        {
+            "id": "d3",
+            "study_id": 501.0,
+            "subject_id": 11.0,
+            "report": "Edema .",
+            "image_path": ["p11/p11/s501/d3.jpg"],
+            "split": "test",
+        }
+    ],
 }
 
 
@@ -206,7 +303,9 @@ def test_annotation_of_r2gen_for_iu_xray(tmp_path):
         studies = by_id(load_studies(source, strict=True))
         first = studies["CXR1_IM-0001"]
         assert first["findings"] == "Clear lungs ." and first["split"] == "train"
-        assert [entry["image"]["path"] for entry in first["images"]] == [str(tmp_path / "images" / "CXR1_IM-0001" / f"{n}.png") for n in (0, 1)]
+        assert [entry["image"]["path"] for entry in first["images"]] == [
+            str(tmp_path / "images" / "CXR1_IM-0001" / f"{n}.png") for n in (0, 1)
+        ]
         assert studies["CXR2_IM-0002"]["findings"] is None and studies["CXR2_IM-0002"]["split"] == "validation"
     assert check_studies(tmp_path, images="skip").format == "r2gen"
 
@@ -231,14 +330,25 @@ def test_a_missing_key_is_another_fault_than_an_empty_value(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"train": [good, *(item for item, _, _ in broken)]}))
     problems = []
     load_studies(tmp_path / "a.json", problems=problems)
-    assert [(error.field, message in str(error)) for (_, error), (_, _, message) in zip(problems, broken, strict=True)] == [(field, True) for _, field, _ in broken]
-    (tmp_path / "b.json").write_text(json.dumps({"train": [{"id": "x", "subject_id": 1, "study_id": 2, "findings": "f", "anchor_scan": {}}]}))
-    with pytest.raises(StudyError, match="findings_factual_serialization.*the key is missing; the item has id, subject_id.*--all-items"):
+    assert [
+        (error.field, message in str(error)) for (_, error), (_, _, message) in zip(problems, broken, strict=True)
+    ] == [(field, True) for _, field, _ in broken]
+    (tmp_path / "b.json").write_text(
+        json.dumps({"train": [{"id": "x", "subject_id": 1, "study_id": 2, "findings": "f", "anchor_scan": {}}]})
+    )
+    with pytest.raises(
+        StudyError,
+        match="findings_factual_serialization.*the key is missing; the item has id, subject_id.*--all-items",
+    ):
         load_studies(tmp_path / "b.json", strict=True)
-    (tmp_path / "c.jsonl").write_text('{"study_id": "1", "image": "a.png"}\n{"study_id": "2", "patient_id": "", "image": "a.png"}\n')
+    (tmp_path / "c.jsonl").write_text(
+        '{"study_id": "1", "image": "a.png"}\n{"study_id": "2", "patient_id": "", "image": "a.png"}\n'
+    )
     report = check_studies(tmp_path / "c.jsonl", images="skip")
     first, second = (issue.message for issue in report.errors if issue.kind == "rejected")
-    assert "the key is missing; the line has study_id, image" in first and "is missing" in second and "key" not in second
+    assert (
+        "the key is missing; the line has study_id, image" in first and "is missing" in second and "key" not in second
+    )
 
 
 def test_contexts_that_hold_the_report_are_told(tmp_path):

@@ -573,7 +573,10 @@ def test_an_unusable_table_leaves_the_window(kind, item):
     [
         ({"StudyDate": "20210304", "StudyTime": "93015.5"}, "2021-03-04T09:30:15.500000"),
         ({"StudyDate": "20210304", "StudyTime": "250000"}, "2021-03-04"),
-        ({"StudyDate": "20210304", "StudyTime": "250000", "SeriesDate": "20210304", "SeriesTime": "101112"}, "2021-03-04T10:11:12"),
+        (
+            {"StudyDate": "20210304", "StudyTime": "250000", "SeriesDate": "20210304", "SeriesTime": "101112"},
+            "2021-03-04T10:11:12",
+        ),
         ({"StudyDate": "20210304", "StudyTime": "", "SeriesDate": "20210305", "SeriesTime": "101112"}, "2021-03-04"),
         ({"StudyDate": "00000000", "SeriesDate": "20210304", "SeriesTime": "0709"}, "2021-03-04T07:09:00"),
         ({"StudyDate": "20211301", "AcquisitionDate": "20210304", "AcquisitionTime": "235960"}, "2021-03-04T23:59:59"),
@@ -587,7 +590,9 @@ def test_dates_and_times_that_exist(tags, expected):
     from datetime import datetime
 
     dataset = build()
-    for name in [f"{part}{kind}" for part in ("Study", "Series", "Acquisition", "Content") for kind in ("Date", "Time")]:
+    for name in [
+        f"{part}{kind}" for part in ("Study", "Series", "Acquisition", "Content") for kind in ("Date", "Time")
+    ]:
         if name in dataset:
             delattr(dataset, name)
     with warnings.catch_warnings():

@@ -235,7 +235,9 @@ def test_labels_alone_change_nothing(model, inputs, training_batch, recwarn):
 def test_embedded_references_are_left_out_too(model, inputs, training_batch):
     embeds = model.decoder.get_input_embeddings()(training_batch["decoder_input_ids"]).detach()
     with pytest.warns(UserWarning, match="training batch"):
-        ids = model.generate(**inputs, decoder_inputs_embeds=embeds, labels=training_batch["labels"], max_length=LENGTH)
+        ids = model.generate(
+            **inputs, decoder_inputs_embeds=embeds, labels=training_batch["labels"], max_length=LENGTH
+        )
     assert torch.equal(ids, model.generate(**inputs, max_length=LENGTH))
 
 
@@ -254,7 +256,7 @@ def test_one_row_of_such_a_batch_is_told(model, training_batch):
         model.generate(**row, max_length=60)
 
 
-def test_prompts_are_continued(model, inputs, recwarn):
+def test_prompts_draw_no_warning(model, inputs, recwarn):
     prompt = torch.tensor([[model.config.decoder_start_token_id, 70, 71]] * 4)
     ids = model.generate(**inputs, decoder_input_ids=prompt, max_length=LENGTH)
     assert torch.equal(ids[:, :3], prompt)

@@ -32,7 +32,9 @@ def png(values: np.ndarray, colour: int, depth: int, keep: float = 1.0, interlac
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + chunks + png_chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("colour", "depth", "channels"), [(0, 8, 1), (0, 16, 1), (2, 8, 3), (6, 8, 4), (4, 16, 2), (2, 16, 3)])
+@pytest.mark.parametrize(
+    ("colour", "depth", "channels"), [(0, 8, 1), (0, 16, 1), (2, 8, 3), (6, 8, 4), (4, 16, 2), (2, 16, 3)]
+)
 def test_a_png_whose_data_end_early_is_refused(colour, depth, channels):
     values = np.random.default_rng(0).integers(0, 200, (40, 30, channels))
     load_image(png(values, colour, depth))
@@ -44,7 +46,11 @@ def test_a_png_whose_data_end_early_is_refused(colour, depth, channels):
 def test_whole_pngs_of_all_kinds_are_read(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (33, 21), dtype=np.uint8)
     for mode in ("1", "L", "P", "RGB", "RGBA", "LA", "I;16"):
-        image = Image.fromarray(pixels.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+        image = (
+            Image.fromarray(pixels.astype(np.uint16) * 257)
+            if mode == "I;16"
+            else Image.fromarray(pixels).convert(mode)
+        )
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         assert load_image(buffer.getvalue()).size == (21, 33)
@@ -67,7 +73,10 @@ def tiff(values: np.ndarray, photometric: int, bits: int, sample_format: int = 1
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("bits", "top", "sample_format"), [(8, 255, 1), (16, 65535, 1), (16, 4095, 1), (32, 1.0, 3), (32, 255.0, 3), (32, 4095.0, 3)])
+@pytest.mark.parametrize(
+    ("bits", "top", "sample_format"),
+    [(8, 255, 1), (16, 65535, 1), (16, 4095, 1), (32, 1.0, 3), (32, 255.0, 3), (32, 4095.0, 3)],
+)
 def test_white_is_zero_is_turned_at_every_depth(bits, top, sample_format, order):
     ramp = np.linspace(0, top, 64 * 48).reshape(48, 64)
     ramp = ramp if sample_format == 3 else np.rint(ramp)
@@ -75,7 +84,9 @@ def test_white_is_zero_is_turned_at_every_depth(bits, top, sample_format, order)
         with pytest.raises(ImageLoadingError, match="convert it to PNG"):
             load_image(tiff(ramp, 0, bits, sample_format, order))
         return
-    black, white = (np.asarray(load_image(tiff(ramp, kind, bits, sample_format, order))).astype(int) for kind in (1, 0))
+    black, white = (
+        np.asarray(load_image(tiff(ramp, kind, bits, sample_format, order))).astype(int) for kind in (1, 0)
+    )
     assert black[0, 0] == 0 and black[-1, -1] == 255
     np.testing.assert_array_equal(white, 255 - black)
 
@@ -107,10 +118,14 @@ def test_deep_colours_of_tiff(compression, order):
                (278, 4, 1, 20), (279, 4, 1, len(data)), (284, 3, 1, 1)]  # fmt: skip
     directory = struct.pack(f"{order}H", len(entries))
     for tag, kind, count, value in entries:
-        packed = struct.pack(f"{order}H", value) + b"\0\0" if (kind, count) == (3, 1) else struct.pack(f"{order}I", value)
+        packed = (
+            struct.pack(f"{order}H", value) + b"\0\0" if (kind, count) == (3, 1) else struct.pack(f"{order}I", value)
+        )
         directory += struct.pack(f"{order}HHI", tag, kind, count) + packed
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", bits_at + 6)
-    shown = np.asarray(load_image(head + data + struct.pack(f"{order}HHH", 16, 16, 16) + directory + b"\0" * 4)).astype(float)
+    shown = np.asarray(
+        load_image(head + data + struct.pack(f"{order}HHH", 16, 16, 16) + directory + b"\0" * 4)
+    ).astype(float)
     assert np.abs(shown - values * (255.0 / 4095)).max() <= 0.51
 
 
@@ -206,7 +221,9 @@ def test_private_addresses_are_opened_if_asked(server):
 def test_a_name_that_changes_its_address_is_connected_to_the_one_that_was_judged(server, monkeypatch):
     answers = iter(["93.184.215.14", "127.0.0.1"])
     monkeypatch.setattr(
-        image_loading.socket, "getaddrinfo", lambda host, port, *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+        image_loading.socket,
+        "getaddrinfo",
+        lambda host, port, *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))],
     )
     with pytest.raises(ImageLoadingError) as caught:
         fetch_url(server.replace("127.0.0.1", "rebinding.example") + "/x", timeout=1)

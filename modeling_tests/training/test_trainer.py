@@ -447,7 +447,9 @@ def test_predict_without_findings_writes_reports(tmp_path):
 def test_predict_without_findings_and_without_reports_says_what_is_missing(tmp_path):
     processor, config = processor_and_config(tmp_path / "processor")
     rows = [{**row, "findings": None} for row in example_rows(4)]
-    trainer = report_trainer(tmp_path / "run", stage_2_model(config), processor, example_rows(4), predict_with_generate=False)
+    trainer = report_trainer(
+        tmp_path / "run", stage_2_model(config), processor, example_rows(4), predict_with_generate=False
+    )
     with pytest.raises(ValueError, match="4 of 4 rows have no findings.*predict_with_generate=True"):
         trainer.predict(rows)
     with pytest.raises(ValueError, match="they have no findings"):
@@ -455,7 +457,15 @@ def test_predict_without_findings_and_without_reports_says_what_is_missing(tmp_p
 
 
 def resumed(folder, processor, config, rows, **changes):
-    settings = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "seed": 3, **changes}
+    settings = {
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "seed": 3,
+        **changes,
+    }
     return report_trainer(folder, stage_2_model(config), processor, rows, **settings)
 
 
@@ -477,9 +487,9 @@ def test_a_run_resumed_with_other_settings_is_refused_or_told(tmp_path, monkeypa
         resumed(tmp_path / "run", processor, config, rows[:6]).train(resume_from_checkpoint=checkpoint)
     told = []
     monkeypatch.setattr(resuming.logger, "warning", told.append)
-    resumed(tmp_path / "run", processor, config, rows, per_device_train_batch_size=1, gradient_accumulation_steps=2).train(
-        resume_from_checkpoint=checkpoint
-    )
+    resumed(
+        tmp_path / "run", processor, config, rows, per_device_train_batch_size=1, gradient_accumulation_steps=2
+    ).train(resume_from_checkpoint=checkpoint)
     assert told == []
     resumed(tmp_path / "run", processor, config, rows, learning_rate=0.5).train(resume_from_checkpoint=checkpoint)
     assert len(told) == 1 and "learning_rate=0.5 has no effect" in told[0]

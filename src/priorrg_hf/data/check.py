@@ -246,7 +246,9 @@ class _Checker:
                 self.error("prior", place, f"its prior can't be: {problem}")
         count, report = self.count, self.report
         for kind, places in self.doubts.items():
-            shown = ", ".join(places[:_SHOWN]) + (f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else "")
+            shown = ", ".join(places[:_SHOWN]) + (
+                f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else ""
+            )
             report.warnings.append(Issue(kind, places[0], f"{_DOUBTS[kind]}: {len(places):,} studies, {shown}"))
         self._similar_ids()
         without = count["studies"] - count["with findings"]
@@ -270,7 +272,6 @@ class _Checker:
             "patients in two splits": len(self.crossing),
         }
         report.views, report.splits = dict(self.views.most_common()), dict(self.splits)
-
 
     def _similar_ids(self) -> None:
         """Patients whose ids differ in leading zeros only may be one."""
@@ -301,7 +302,8 @@ def doubts_of(row: dict[str, Any]) -> list[str]:
         return []
     plain = _plain_words(context)
     if findings is not None and any(
-        len(words.split()) >= 4 and f" {words} " in f" {plain} " for words in map(_plain_words, _SENTENCE.split(findings))
+        len(words.split()) >= 4 and f" {words} " in f" {plain} "
+        for words in map(_plain_words, _SENTENCE.split(findings))
     ):
         return ["context repeats findings"]
     return ["context reads like a report"] if reads_like_report(context) else []

@@ -172,7 +172,13 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _write_shard(
-    part: "Dataset", rows: range, path: Path, to: str, places: ImagePlaces | None, strict: bool, advance: Callable[[int], Any]
+    part: "Dataset",
+    rows: range,
+    path: Path,
+    to: str,
+    places: ImagePlaces | None,
+    strict: bool,
+    advance: Callable[[int], Any],
 ) -> list[tuple[str, StudyError]]:
     import pyarrow as pa
 
@@ -221,7 +227,9 @@ def _embedded(row: dict[str, Any], places: ImagePlaces) -> dict[str, Any]:
     """The row with every image's file in place of its path. Raises `StudyError` for a file that can't be read."""
     study = row["study_id"]
     if "images" in row:
-        images = [{**entry, "image": _file_content(entry["image"], study, "images", places)} for entry in row["images"]]
+        images = [
+            {**entry, "image": _file_content(entry["image"], study, "images", places)} for entry in row["images"]
+        ]
         prior = row["prior"]
         if prior is not None:
             prior = {**prior, "image": _file_content(prior["image"], study, "prior.image", places)}
@@ -230,9 +238,7 @@ def _embedded(row: dict[str, Any], places: ImagePlaces) -> dict[str, Any]:
     return {**row, **{name: row[name] and _file_content(row[name], study, name, places) for name in names}}
 
 
-def _file_content(
-    image: dict[str, Any] | None, study: str, name: str, places: ImagePlaces
-) -> dict[str, Any] | None:
+def _file_content(image: dict[str, Any] | None, study: str, name: str, places: ImagePlaces) -> dict[str, Any] | None:
     if image is None or image["bytes"] is not None or image["path"] is None:
         return image
     path, remedy = image["path"], "Run `priorrg data check` on the source"

@@ -63,11 +63,19 @@ class ImagePlaces:
         scheme = scheme_of(path)
         if scheme in ("http", "https"):
             remedy = "Download the file, or allow addresses in the source (allow_urls=True, --allow-urls)"
-            return None if self.allow_urls else ("is an address of the network, and such are not opened unasked", remedy)
+            return (
+                None if self.allow_urls else ("is an address of the network, and such are not opened unasked", remedy)
+            )
         if scheme is not None:
-            return f"has the scheme {scheme}://, and only paths, http and https are read", "Download the file and give its path"
+            return (
+                f"has the scheme {scheme}://, and only paths, http and https are read",
+                "Download the file and give its path",
+            )
         if _DRIVE.match(path) and os.sep == "/":
-            return f"{path!r} lies on a drive of Windows", "Give paths from the image root, and the root itself (image_root=..., --image-root)"
+            return (
+                f"{path!r} lies on a drive of Windows",
+                "Give paths from the image root, and the root itself (image_root=..., --image-root)",
+            )
         if "\0" in path:
             return "holds a zero character", "Correct the path"
         if self.allow_outside or self._is_below(path):

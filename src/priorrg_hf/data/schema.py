@@ -256,7 +256,9 @@ def _labels(value: Any, study: str) -> list[dict[str, Any]] | None:
         isinstance(x, Mapping) and {"name", "value"} <= set(x) for x in value
     ):
         raise StudyError(study, "labels", "aren't labels by name", 'Write them like {"Edema": 1, "Pneumonia": 0}')
-    return [{"name": _text(x["name"], study, "labels"), "value": _number(x["value"], study, "labels")} for x in value] or None
+    return [
+        {"name": _text(x["name"], study, "labels"), "value": _number(x["value"], study, "labels")} for x in value
+    ] or None
 
 
 def _time(value: Any, study: str, name: str, rules: _Rules) -> str | None:
@@ -486,7 +488,10 @@ def wants_view(view: str | None, include_views: str | Iterable[str] | None) -> b
         include_views = [include_views]
     # The spelling doesn't matter, on neither side.
     name = normalize_view(view)
-    return any(view_family(view) == wanted or (name is not None and name == normalize_view(wanted)) for wanted in include_views)
+    return any(
+        view_family(view) == wanted or (name is not None and name == normalize_view(wanted))
+        for wanted in include_views
+    )
 
 
 def _has_image(image: Any) -> bool:

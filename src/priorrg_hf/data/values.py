@@ -80,7 +80,21 @@ _VIEW_CODES = {
     "R-10232": "RL", "399067008": "LATERAL", "R-102CD": "LATERAL", "399033003": "FRONTAL", "R-10202": "FRONTAL", "399135007": "LAO", "R-10220": "LAO",
     "399356000": "RAO", "R-40985": "RAO", "399006002": "LPO", "R-10212": "LPO", "399038007": "RPO", "R-10210": "RPO",
 }  # fmt: skip
-_NO_VIEW = {"", "UNK", "UNKNOWN", "NONE", "NAN", "NULL", "NA", "N A", "OTHER", "UNSPECIFIED", "UNDEFINED", "NOT SPECIFIED", "MISSING"}
+_NO_VIEW = {
+    "",
+    "UNK",
+    "UNKNOWN",
+    "NONE",
+    "NAN",
+    "NULL",
+    "NA",
+    "N A",
+    "OTHER",
+    "UNSPECIFIED",
+    "UNDEFINED",
+    "NOT SPECIFIED",
+    "MISSING",
+}
 # in this order: the longer phrase first
 _VIEW_PHRASES = [
     (re.compile(rf"\b{pattern}\b"), name)
@@ -93,8 +107,38 @@ _VIEW_PHRASES = [
     )
 ]  # fmt: skip
 # they say nothing about the projection
-_VIEW_FILLERS = {"CHEST", "THORAX", "CXR", "VIEW", "VIEWS", "PROJECTION", "XR", "XRAY", "RADIOGRAPH", "FILM", "IMAGE", "POSITION", "PROJ"}
-_PROJECTIONS = ("AP", "PA", "XTABLE", "SWIMMERS", "LL", "RL", "LATERAL", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "OBLIQUE", "FRONTAL")
+_VIEW_FILLERS = {
+    "CHEST",
+    "THORAX",
+    "CXR",
+    "VIEW",
+    "VIEWS",
+    "PROJECTION",
+    "XR",
+    "XRAY",
+    "RADIOGRAPH",
+    "FILM",
+    "IMAGE",
+    "POSITION",
+    "PROJ",
+}
+_PROJECTIONS = (
+    "AP",
+    "PA",
+    "XTABLE",
+    "SWIMMERS",
+    "LL",
+    "RL",
+    "LATERAL",
+    "LAO",
+    "RAO",
+    "LPO",
+    "RPO",
+    "LLO",
+    "RLO",
+    "OBLIQUE",
+    "FRONTAL",
+)
 
 
 def normalize_view(view: Any, changes: Changes | None = None) -> str | None:
@@ -124,7 +168,9 @@ def normalize_view(view: Any, changes: Changes | None = None) -> str | None:
 # --- dates --------------------------------------------------------------------------------------------------------------
 
 _NUMBERS_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:[ T,]+(\S.*))?")
-_WORDS_DATE = re.compile(r"(?:(\d{1,2})[ .-]+([A-Za-z]{3,9})\.?|([A-Za-z]{3,9})\.?[ ]+(\d{1,2}),?)[ ,-]+(\d{4})(?:[ T,]+(\S.*))?")
+_WORDS_DATE = re.compile(
+    r"(?:(\d{1,2})[ .-]+([A-Za-z]{3,9})\.?|([A-Za-z]{3,9})\.?[ ]+(\d{1,2}),?)[ ,-]+(\d{4})(?:[ T,]+(\S.*))?"
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6})\d*)?)?[ ]?([AaPp])?\.?(?:[Mm]\.?)?")
 
@@ -163,7 +209,11 @@ def normalize_time(value: Any, date_order: str | None = None) -> str | None:
         text = value.isoformat()
         return None if text in ("NaT", "nan") else text
     text = str(value).strip()
-    if not text or text.lower() in ("nan", "nat", "none", "null", "<na>") or re.fullmatch(r"0{8}(?:0{6})?|0{4}([-/])0{2}\1?0{2}", text):
+    if (
+        not text
+        or text.lower() in ("nan", "nat", "none", "null", "<na>")
+        or re.fullmatch(r"0{8}(?:0{6})?|0{4}([-/])0{2}\1?0{2}", text)
+    ):
         return None
     try:
         text = _iso_text(text, date_order)

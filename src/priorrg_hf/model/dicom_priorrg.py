@@ -306,7 +306,9 @@ def dicom_time(date: str | None, time: str | None = None) -> str | None:
     if hour > 23 or minute > 59 or int(whole[4:] or 0) > 60:
         return day
     text = f"{day}T{hour:02}:{minute:02}:{min(second, 59):02}"  # 60 is a leap second, which Python's times don't have
-    return text + (f".{fraction[:6]:0<6}" if fraction.isascii() and fraction.isdigit() and fraction[:6].strip("0") else "")
+    return text + (
+        f".{fraction[:6]:0<6}" if fraction.isascii() and fraction.isdigit() and fraction[:6].strip("0") else ""
+    )
 
 
 def _acquired(dataset: Any) -> str | None:
@@ -565,7 +567,9 @@ def _lookup_table(dataset: Any, item: Any) -> tuple[np.ndarray, int, int]:
     try:
         count, first, depth = (int(value) for value in descriptor)
     except (TypeError, ValueError):
-        raise DicomError(f"the descriptor of a lookup table holds {list(descriptor)!r}, which are no numbers") from None
+        raise DicomError(
+            f"the descriptor of a lookup table holds {list(descriptor)!r}, which are no numbers"
+        ) from None
     count = count or 65536
     data = item.LUTData
     if isinstance(data, (bytes, bytearray)):

@@ -5,6 +5,7 @@ clipped to white, transparency is composited, EXIF orientation is applied, and w
 [`ImageLoadingError`] that says why and what to do. Resizing and normalising are the image processor's job, not this file's.
 """
 
+import contextlib
 import http.client
 import io
 import ipaddress
@@ -90,7 +91,9 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: 
     if isinstance(source, str) and source.lower().startswith("file://"):
         source = file_url_to_path(source)
     if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)):
-        raise ImageLoadingError(f"addresses of the scheme {scheme[1]}:// are not read, only http and https; download the file and pass its path")
+        raise ImageLoadingError(
+            f"addresses of the scheme {scheme[1]}:// are not read, only http and https; download the file and pass its path"
+        )
     if isinstance(source, (str, os.PathLike)):
         return _from_path(os.fspath(source))
     if is_dicom(source):
@@ -150,7 +153,11 @@ def scale_to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 
 def fetch_url(
-    url: str, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: int = URL_MAX_BYTES, allow_private: bool | None = None
+    url: str,
+    *,
+    timeout: float = URL_TIMEOUT_SECONDS,
+    max_bytes: int = URL_MAX_BYTES,
+    allow_private: bool | None = None,
 ) -> bytes:
     """
     Downloads an http(s) URL, within a time and a size.
@@ -195,7 +202,13 @@ class _Download:
     """One download in a thread of its own; `content` or `error` holds how it ended."""
 
     def __init__(self, url: str, shown: str, max_bytes: int, allow_private: bool, deadline: float):
-        self.url, self.shown, self.max_bytes, self.allow_private, self.deadline = url, shown, max_bytes, allow_private, deadline
+        self.url, self.shown, self.max_bytes, self.allow_private, self.deadline = (
+            url,
+            shown,
+            max_bytes,
+            allow_private,
+            deadline,
+        )
         self.content, self.error, self.cancelled = b"", None, False
         self._sockets: list[socket.socket] = []
 
@@ -203,10 +216,8 @@ class _Download:
         """Ends whatever the thread waits for."""
         self.cancelled = True
         for connection in self._sockets:
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def run(self) -> None:
         try:
@@ -227,7 +238,10 @@ class _Download:
 
     def _fetch(self) -> bytes:
         proxies = {urllib.parse.urlsplit(proxy).hostname for proxy in urllib.request.getproxies().values()}
-        create, too_large = self._connector(proxies), f"{self.shown} holds more than {self.max_bytes} bytes; download it and pass its path"
+        create, too_large = (
+            self._connector(proxies),
+            f"{self.shown} holds more than {self.max_bytes} bytes; download it and pass its path",
+        )
 
         class Connection(http.client.HTTPConnection):
             def __init__(self, *args, **kwargs):
@@ -373,7 +387,9 @@ def read_regular_file(path: str | os.PathLike) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, ImageLoadingError):
             raise
-        raise ImageLoadingError(f"{path!r} can't be read ({getattr(error, 'strerror', None) or error}); check the path") from error
+        raise ImageLoadingError(
+            f"{path!r} can't be read ({getattr(error, 'strerror', None) or error}); check the path"
+        ) from error
     if not content:
         raise ImageLoadingError(f"{path!r} is an empty file; copy or export it again")
     return content
@@ -484,7 +500,15 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # x, y, steps
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # x, y, steps
 _INFLATED = 2**20
 
 

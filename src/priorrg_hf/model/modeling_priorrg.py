@@ -799,7 +799,9 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
         ends = prompt.new_tensor([ends] if isinstance(ends, int) else list(ends or []))
         shown = mask if mask is not None and mask.shape == prompt.shape else torch.ones_like(prompt)
         is_token = prompt != self.config.pad_token_id
-        behind_start = is_token.long().cumsum(dim=1) > 1  # the start token may be the end token as well, and stand behind padding
+        behind_start = (
+            is_token.long().cumsum(dim=1) > 1
+        )  # the start token may be the end token as well, and stand behind padding
         # the processor writes [PAD] for the end token of shorter reports, too
         padded = (~is_token[:, -1] | (shown[:, -1] == 0)) & is_token.any(dim=1)
         if bool(padded.any()) or bool((torch.isin(prompt, ends) & behind_start).any()):

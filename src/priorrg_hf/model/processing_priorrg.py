@@ -756,7 +756,9 @@ def _plain_encoder(tokenizer: PreTrainedTokenizerBase):
 def _checked_text(text: Any, row: int, field: str, missing: str | None) -> str | None:
     if isinstance(text, str):
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise _row_error(row, field, "the text holds half a character (a lone surrogate); export it again, as UTF-8")
+            raise _row_error(
+                row, field, "the text holds half a character (a lone surrogate); export it again, as UTF-8"
+            )
         return text
     if _is_missing(text):
         return missing

@@ -43,7 +43,10 @@ def run_settings(trainer: Any) -> dict[str, Any]:
     settings = {name: getattr(value, "value", value) for name, value in settings.items()}
     return {
         **settings,
-        "global_batch_size": args.per_device_train_batch_size * max(1, args.n_gpu) * args.gradient_accumulation_steps * args.world_size,
+        "global_batch_size": args.per_device_train_batch_size
+        * max(1, args.n_gpu)
+        * args.gradient_accumulation_steps
+        * args.world_size,
         "training_examples": len(dataset) if hasattr(dataset, "__len__") else None,
         "seed": args.data_seed if args.data_seed is not None else args.seed,
     }

@@ -552,7 +552,9 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
             return super().predict(test_dataset, ignore_keys, metric_key_prefix, **gen_kwargs)
         what = f"{missing} of {len(test_dataset)} rows have no findings"
         if not self.args.predict_with_generate:
-            raise ValueError(f"{what}, so there is no loss to compute. Set predict_with_generate=True to have reports written.")
+            raise ValueError(
+                f"{what}, so there is no loss to compute. Set predict_with_generate=True to have reports written."
+            )
         logger.warning(f"{what}: reports are written, loss and metrics are left out")
         collator, metrics = self.evaluation_collator, self.compute_metrics
         self.evaluation_collator, self.compute_metrics = collator.for_evaluation(with_reports=False), None

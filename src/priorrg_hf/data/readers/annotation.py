@@ -69,7 +69,10 @@ class AnnotationReader(Reader):
 
     def _check_keys(self, item: dict[str, Any]) -> None:
         """A key that isn't there is another fault than an empty value: the file is of another kind, or damaged."""
-        needed = [*_NEEDED, *(["findings_factual_serialization"] if self.options.require_factual_serialization else [])]
+        needed = [
+            *_NEEDED,
+            *(["findings_factual_serialization"] if self.options.require_factual_serialization else []),
+        ]
         missing = [name for name in needed if name not in item]
         if missing:
             study, keys = str(item.get("study_id", item.get("id", "without id"))), ", ".join(map(str, item)) or "none"

@@ -175,7 +175,10 @@ def _check_light(row: dict[str, Any], where: str, places: ImagePlaces, date_orde
         if not row[name]:
             raise StudyError(row["study_id"] or where, name, "is missing", "Give it, or take the row out")
     places.check_row(row)
-    for name, value in (("acquired", row.get("acquired")), ("prior.acquired", (row.get("prior") or {}).get("acquired"))):
+    for name, value in (
+        ("acquired", row.get("acquired")),
+        ("prior.acquired", (row.get("prior") or {}).get("acquired")),
+    ):
         try:
             normalize_time(value, date_order)
         except ValueError as error:
@@ -201,10 +204,15 @@ def _light_studies(batch) -> Iterator[dict[str, Any]]:
     lengths = pc.list_value_length(images).to_pylist()
     stored = _stored_images(pc.struct_field(pc.list_flatten(images), "image"))
     prior = batch["prior"].combine_chunks()
-    prior_images, prior_times = _stored_images(pc.struct_field(prior, "image")), pc.struct_field(prior, "acquired").to_pylist()
+    prior_images, prior_times = (
+        _stored_images(pc.struct_field(prior, "image")),
+        pc.struct_field(prior, "acquired").to_pylist(),
+    )
     columns = [batch[name].to_pylist() for name in ("study_id", "patient_id", "acquired")]
     position = 0
-    for study, patient, acquired, length, image, time in zip(*columns, lengths, prior_images, prior_times, strict=True):
+    for study, patient, acquired, length, image, time in zip(
+        *columns, lengths, prior_images, prior_times, strict=True
+    ):
         own = stored[position : position + (length or 0)]
         position += length or 0
         yield {
@@ -226,23 +234,42 @@ def _light_examples(batch) -> Iterator[dict[str, Any]]:
 def normalized(dataset, changes: Changes, date_order: str | None = None):
     """The data set with ids, views and times in one form. Nothing is copied where all have it already, as in converted sets."""
     studies = "images" in dataset.column_names
-    ids, views = (["study_id", "patient_id"], []) if studies else (["study_id", "patient_id"], ["view_position", "prior_view_position"])
+    ids, views = (
+        (["study_id", "patient_id"], [])
+        if studies
+        else (["study_id", "patient_id"], ["view_position", "prior_view_position"])
+    )
     needed = _is_uneven(dataset, ids, views, studies, date_order)
     if not needed:
         return dataset
 
     def one_form(row: dict[str, Any]) -> dict[str, Any]:
-        result = {name: normalize_id(row[name], changes) for name in ids} | {name: normalize_view(row[name], changes) for name in views}
+        result = {name: normalize_id(row[name], changes) for name in ids} | {
+            name: normalize_view(row[name], changes) for name in views
+        }
         if studies:
             result["images"] = [
-                {**entry, "view": normalize_view(entry["view"], changes), "image_id": normalize_id(entry["image_id"], changes)}
+                {
+                    **entry,
+                    "view": normalize_view(entry["view"], changes),
+                    "image_id": normalize_id(entry["image_id"], changes),
+                }
                 for entry in row["images"]
             ]
             result["acquired"] = normalize_time(row["acquired"], date_order)
             prior = row["prior"]
             if prior is not None:
-                view, study, time = normalize_view(prior["view"], changes), normalize_id(prior["study_id"], changes), prior["acquired"]
-                result["prior"] = {**prior, "view": view, "study_id": study, "acquired": normalize_time(time, date_order)}
+                view, study, time = (
+                    normalize_view(prior["view"], changes),
+                    normalize_id(prior["study_id"], changes),
+                    prior["acquired"],
+                )
+                result["prior"] = {
+                    **prior,
+                    "view": view,
+                    "study_id": study,
+                    "acquired": normalize_time(time, date_order),
+                }
         return result
 
     return dataset.map(one_form, features=dataset.features, desc="ids and views", keep_in_memory=False)
@@ -251,14 +278,19 @@ def normalized(dataset, changes: Changes, date_order: str | None = None):
 def _is_uneven(dataset, ids: list[str], views: list[str], studies: bool, date_order: str | None) -> bool:
     import pyarrow.compute as pc
 
-    light = dataset.select_columns([*ids, *views, *(("images", "prior", "acquired") if studies else ())]).with_format("arrow")
+    light = dataset.select_columns([*ids, *views, *(("images", "prior", "acquired") if studies else ())]).with_format(
+        "arrow"
+    )
     for start in range(0, len(light), 2000):
         batch = light[start : min(start + 2000, len(light))].combine_chunks()
         columns = [(batch[name], normalize_id) for name in ids] + [(batch[name], normalize_view) for name in views]
         if studies:
             images, prior = pc.list_flatten(batch["images"].combine_chunks()), batch["prior"].combine_chunks()
             columns += [(pc.struct_field(part, "view"), normalize_view) for part in (images, prior)]
-            columns += [(pc.struct_field(images, "image_id"), normalize_id), (pc.struct_field(prior, "study_id"), normalize_id)]
+            columns += [
+                (pc.struct_field(images, "image_id"), normalize_id),
+                (pc.struct_field(prior, "study_id"), normalize_id),
+            ]
             times = (batch["acquired"], pc.struct_field(prior, "acquired"))
             columns += [(column, lambda value: normalize_time(value, date_order)) for column in times]
         for column, function in columns:

@@ -68,9 +68,13 @@ class MimicCxrReader(Reader):
             finally:
                 database.close()
         if self.without_report:
-            self.notes.append(f"{self.without_report:,} of {self.studies:,} studies have no report text (--reports says where they are)")
+            self.notes.append(
+                f"{self.without_report:,} of {self.studies:,} studies have no report text (--reports says where they are)"
+            )
         if self.without_date:
-            self.notes.append(f"{self.without_date:,} of {self.studies:,} studies have no date that can be read: they have no prior by time")
+            self.notes.append(
+                f"{self.without_date:,} of {self.studies:,} studies have no date that can be read: they have no prior by time"
+            )
         if not self.has_split:
             self.notes.append("there is no split table: patients are placed by a hash of their id")
 
@@ -93,7 +97,9 @@ class MimicCxrReader(Reader):
         # the split table is by image, and all images of a study have the same
         database.execute("CREATE TABLE split (study TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
         if split := _table(self.source, "split"):
-            database.executemany("INSERT OR IGNORE INTO split VALUES (?, ?)", self._values(split, ("study_id", "split")))
+            database.executemany(
+                "INSERT OR IGNORE INTO split VALUES (?, ?)", self._values(split, ("study_id", "split"))
+            )
         database.execute("CREATE TABLE label (study TEXT, name TEXT, value TEXT)")
         if chexpert := _table(self.source, "chexpert"):
             database.executemany("INSERT INTO label VALUES (?, ?, ?)", self._labels(chexpert))
@@ -110,7 +116,9 @@ class MimicCxrReader(Reader):
             )
         split = database.execute("SELECT name FROM split WHERE study = ?", (study,)).fetchone()
         if self.has_split and split is None:
-            remedy = "Add it to the split table, or take that table away, so that patients are placed by a hash of their id"
+            remedy = (
+                "Add it to the split table, or take that table away, so that patients are placed by a hash of their id"
+            )
             return where, StudyError(study, "split", "the study isn't in the split table", remedy)
         acquired = dicom_time(date, time)
         self.studies += 1
@@ -139,8 +147,9 @@ class MimicCxrReader(Reader):
         )
         return where, row
 
-
-    def _values(self, path: Path, names: tuple[str, ...], otherwise: dict[str, str] | None = None) -> Iterator[tuple[str, ...]]:
+    def _values(
+        self, path: Path, names: tuple[str, ...], otherwise: dict[str, str] | None = None
+    ) -> Iterator[tuple[str, ...]]:
         for line, record in read_csv(path, names):
             for name, other in (otherwise or {}).items():
                 record[name] = record[name].strip() or record.get(other, "")

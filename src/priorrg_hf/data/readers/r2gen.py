@@ -17,7 +17,9 @@ from .base import Reader, Row
 
 class R2GenReader(Reader):
     name = "r2gen"
-    expects = "R2Gen's annotation.json of split -> items with id, report, image_path (MIMIC-CXR: also subject_id, study_id)"
+    expects = (
+        "R2Gen's annotation.json of split -> items with id, report, image_path (MIMIC-CXR: also subject_id, study_id)"
+    )
 
     def __init__(self, source, options):
         super().__init__(source, options)
@@ -67,17 +69,27 @@ class R2GenReader(Reader):
                 raise StudyError(name, key, problem, "Repair the item, or name the format if it is another one")
         own_split = normalize_split(item.get("split"))
         if own_split is not None and own_split != normalize_split(split):
-            raise StudyError(name, "split", f"the item stands in {split!r} and says {item['split']!r}", "Correct one of them")
+            raise StudyError(
+                name, "split", f"the item stands in {split!r} and says {item['split']!r}", "Correct one of them"
+            )
         paths = item["image_path"]
         paths = [paths] if isinstance(paths, str) else paths
-        if not isinstance(paths, list) or not all(isinstance(path, str) and path.strip() for path in paths) or not paths:
-            raise StudyError(name, "image_path", "is no path and no list of paths", 'Write it like ["CXR1/0.png", "CXR1/1.png"]')
+        if (
+            not isinstance(paths, list)
+            or not all(isinstance(path, str) and path.strip() for path in paths)
+            or not paths
+        ):
+            raise StudyError(
+                name, "image_path", "is no path and no list of paths", 'Write it like ["CXR1/0.png", "CXR1/1.png"]'
+            )
         findings = item["report"]
         if isinstance(findings, str) and findings.strip() and is_placeholder(findings):
             self.changes.note("placeholder", f"report: {findings.strip()}", "empty")
             findings = None
         image_id = normalize_id(item["id"]) if of_patients else None
-        images = [{"image": self.image_path(path), "image_id": image_id if len(paths) == 1 else None} for path in paths]
+        images = [
+            {"image": self.image_path(path), "image_id": image_id if len(paths) == 1 else None} for path in paths
+        ]
         return {
             "study_id": item["study_id"] if of_patients else item["id"],
             "patient_id": item["subject_id"] if of_patients else item["id"],

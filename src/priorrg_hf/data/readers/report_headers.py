@@ -49,13 +49,30 @@ _SECTION_WORDS = {
     ),
 }  # fmt: skip
 # they may stand for FINDINGS, where nothing else does
-_WEAK = ("report", "interpretation", "description", "observation", "observations", "narrative", "radiology report", "report text")
+_WEAK = (
+    "report",
+    "interpretation",
+    "description",
+    "observation",
+    "observations",
+    "narrative",
+    "radiology report",
+    "report text",
+)
 _PRELIMINARY = (
     "wet read", "wetread", "wet reading", "preliminary report", "preliminary read", "preliminary reading", "preliminary interpretation", "prelim",
     "preliminary", "preliminary findings", "preliminary impression", "provisional findings impression", "provisional findings", "pfi",
     "provisional impression", "prelim read", "resident read", "ed read", "ed wet read",
 )  # fmt: skip
-_ADDENDA = ("addendum", "addenda", "addendum report", "revised report", "amended report", "correction", "addendum to report")
+_ADDENDA = (
+    "addendum",
+    "addenda",
+    "addendum report",
+    "revised report",
+    "amended report",
+    "correction",
+    "addendum to report",
+)
 _TECHNIQUE = (
     "technique", "techniques", "technical factors", "technical information", "imaging technique", "examination technique", "views", "views obtained",
     "number of views", "projection", "projections", "protocol", "procedure comments",
@@ -127,7 +144,17 @@ _ANATOMY = re.compile(
     r"|VASCUL\w+|PULMONARY|PNEUMOTHORAX|EFFUSIONS?|OTHER|MISCELLANEOUS|SUPPORT|AORTA)\b",
     re.IGNORECASE,
 )
-_MAIN_WORDS = ("findings", "impression", "indication", "comparison", "conclusion", "history", "technique", "examination", "recommendation")
+_MAIN_WORDS = (
+    "findings",
+    "impression",
+    "indication",
+    "comparison",
+    "conclusion",
+    "history",
+    "technique",
+    "examination",
+    "recommendation",
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -136,7 +163,9 @@ def _normal(words: str) -> str:
     words = re.sub(r"\((e?s)\)", r"\1", words.lower())
     while words.count(")") > words.count("("):  # "(FINDINGS):"
         words = words[::-1].replace(")", "", 1)[::-1]
-    words = re.sub(r"\(\s*[_\d/.,: #apm-]*\s*\)|#\s*\d*|_{2,}|\b\d{1,4}(?:[/.-]\d{1,2}){1,2}(?:[/.-]\d{2,4})?\b", " ", words)
+    words = re.sub(
+        r"\(\s*[_\d/.,: #apm-]*\s*\)|#\s*\d*|_{2,}|\b\d{1,4}(?:[/.-]\d{1,2}){1,2}(?:[/.-]\d{2,4})?\b", " ", words
+    )
     words = re.sub(r"[*`\[\]=~|>]", " ", words)
     words = re.sub(r"[-–—]+", " ", words)
     return _SPACE.sub(" ", words).strip(" .,;/&+")
@@ -153,7 +182,9 @@ def find_header(words: str, exact: bool = False) -> Header | None:
     header = _named(name) if name else None
     if header is not None:
         return None if exact and name in _RARELY_INLINE and not words.isupper() else header
-    if words.count("(") == 1 and words.rstrip().endswith(")") and len(name) < 80:  # "HISTORY (PER CHART)", "PROVISIONAL FINDINGS IMPRESSION (PFI)"
+    if (
+        words.count("(") == 1 and words.rstrip().endswith(")") and len(name) < 80
+    ):  # "HISTORY (PER CHART)", "PROVISIONAL FINDINGS IMPRESSION (PFI)"
         header = _named(_normal(words.partition("(")[0]))
         if header is not None:
             return header
@@ -178,7 +209,14 @@ def is_label(line: str) -> bool:
     """Whether a line begins with a label as structured reports have them: `OTHER: none`, `Lungs and pleura: clear`."""
     words, colon, body = line.partition(":")
     words = words.strip()
-    if not colon or body[:1].isdigit() or not words or len(words) > 70 or not words[0].isalpha() or len(words.split()) > 8:
+    if (
+        not colon
+        or body[:1].isdigit()
+        or not words
+        or len(words) > 70
+        or not words[0].isalpha()
+        or len(words.split()) > 8
+    ):
         return False
     if words.isupper():
         return len(words) > 2
@@ -190,7 +228,11 @@ def _named(name: str) -> Header | None:
     if name in _KNOWN:
         return _KNOWN[name]
     parts = [part.strip() for part in re.split(r"\s*(?:/|&|\+|\band\b|\bor\b|,)\s*", name) if part.strip()]
-    if len(parts) == 1 and len(words := name.split()) == 2 and all(word in _KNOWN and _KNOWN[word].sections for word in words):
+    if (
+        len(parts) == 1
+        and len(words := name.split()) == 2
+        and all(word in _KNOWN and _KNOWN[word].sections for word in words)
+    ):
         parts = words  # "FINDINGS IMPRESSION"
     if len(parts) > 1:
         headers = [_KNOWN.get(part) or _by_pattern(part) for part in parts]

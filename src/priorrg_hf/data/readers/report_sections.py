@@ -23,10 +23,17 @@ from .report_headers import ADDENDUM, CONTEXT, PRELIMINARY, Header, find_header,
 # What may stand before a header: "## ", "2. ", "**", "> ". Leading blanks are one at most by then; bounds keep the time linear.
 _PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Ha-h])[.)][ ]{0,4})?[*_\[`]{0,3}"
 # A line's start up to a colon. The words themselves are judged by `find_header`.
-_LINE_HEADER = re.compile(rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+[*_\]=`-]{{0,4}}[ ]*(?=(.?))", re.MULTILINE)
-_LATER_COLON = re.compile(rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)[*_\]=`-]{{0,4}}[ ]*", re.MULTILINE)
+_LINE_HEADER = re.compile(
+    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+[*_\]=`-]{{0,4}}[ ]*(?=(.?))", re.MULTILINE
+)
+_LATER_COLON = re.compile(
+    rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)[*_\]=`-]{{0,4}}[ ]*", re.MULTILINE
+)
 # "FINDINGS - Clear", "FINDINGS. Clear", "FINDINGS   Clear" and, in capitals before a sentence, "FINDINGS The lungs are clear"
-_LINE_DASH = re.compile(rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 ,/&+#()_-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)", re.MULTILINE)
+_LINE_DASH = re.compile(
+    rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 ,/&+#()_-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)",
+    re.MULTILINE,
+)
 _LINE_CAPITALS = re.compile(
     rf"^{_PREFIX}([A-Z]{{4,20}}(?:[ ]?[/&]?[ ]?[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
@@ -34,7 +41,9 @@ _LINE_CAPITALS = re.compile(
 )
 # "**FINDINGS** Clear", "== Findings == Clear"
 _LINE_MARKED = re.compile(r"^[ ]?([*_=]{2,3})[ ]?([A-Za-z][A-Za-z0-9 ,/&+#()_-]{1,60}?)[ ]?\1[ ]+(?=\S)", re.MULTILINE)
-_LINE_ALONE = re.compile(rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&+()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE)
+_LINE_ALONE = re.compile(
+    rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&+()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE
+)
 _INLINE = re.compile(
     r"(?<=[A-Za-z0-9%\"'/*.?!;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
     r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__)?[ ]*"
@@ -55,7 +64,9 @@ _SIGNATURE = re.compile(
     r"|(?:Dr\.? )(?:_{3}|[A-Z][\w.'-]+)(?: (?:_{3}|[A-Z][\w.'-]+)){0,2}[ ]*$)",
     re.MULTILINE | re.IGNORECASE,
 )
-_PAGE = re.compile(r"^[ ]*(?:\((?:over|cont(?:inued|'d|\.)?)\)|page \d+(?: of \d+)?)[ ]*$", re.MULTILINE | re.IGNORECASE)
+_PAGE = re.compile(
+    r"^[ ]*(?:\((?:over|cont(?:inued|'d|\.)?)\)|page \d+(?: of \d+)?)[ ]*$", re.MULTILINE | re.IGNORECASE
+)
 _SPACE = re.compile(r"\s+")
 _BLANK = re.compile(r"\n[ ]*\n")
 _TAG = re.compile(r"</?(?P<name>b|strong|u|i|em|br|p|div|span|h[1-6]|li|ul)\b[^<>\n]{0,60}>", re.IGNORECASE)
@@ -82,7 +93,8 @@ _ORGAN_START = re.compile(
 )
 # what an examination was; in a comparison it may stand
 _VIEWS_START = re.compile(
-    r"(?:a |an |the )?(?:single|portable|frontal|upright|supine|semi\w*|ap|pa|two|one|lateral)\b.{0,60}\b(?:views?|radiographs?|images?|film|chest)\b", re.IGNORECASE
+    r"(?:a |an |the )?(?:single|portable|frontal|upright|supine|semi\w*|ap|pa|two|one|lateral)\b.{0,60}\b(?:views?|radiographs?|images?|film|chest)\b",
+    re.IGNORECASE,
 )
 _REPORT_CLAIM = re.compile(
     r"\b(?:(?:is|are|was|were|has|have|remains?|appears?)(?: been| slightly| again| now| also| mildly| not| otherwise| essentially| grossly){0,2} "
@@ -95,7 +107,8 @@ _REPORT_CLAIM = re.compile(
 # "Lung bases: dry." behind a sentence; what a clinician writes so is not cut
 _OTHER_LABEL = re.compile(
     r"(?!(?:allerg|symptom|question|hx\b|pmh|meds?\b|medication|concern|rule out|r/o|eval|assess|onset|duration|risk|dx\b|diagnos|note|hpi|please|history|temp|wbc"
-    r"|vitals?|exam\b|location|side|date))[A-Z][A-Za-z]+(?:[ ][A-Za-z()#]+){0,3}[ ]?:", re.IGNORECASE
+    r"|vitals?|exam\b|location|side|date))[A-Z][A-Za-z]+(?:[ ][A-Za-z()#]+){0,3}[ ]?:",
+    re.IGNORECASE,
 )
 # A line of its own that says something about somebody's films, not about the person: "Right PICC terminates in the SVC."
 _STATEMENT = re.compile(
@@ -138,7 +151,8 @@ def reads_like_report(text: str) -> bool:
     """Whether a clinical context holds sentences that rather belong to a report, such as "The lungs are clear."."""
     text = _plain(text)
     return any(
-        bool(_REPORT_CLAIM.search(sentence)) and bool(_REPORT_START.match(sentence) or _ORGAN_START.match(sentence) or _VIEWS_START.match(sentence))
+        bool(_REPORT_CLAIM.search(sentence))
+        and bool(_REPORT_START.match(sentence) or _ORGAN_START.match(sentence) or _VIEWS_START.match(sentence))
         for sentence in map(str.strip, _SENTENCE_END.split(text))
     )
 
@@ -154,7 +168,10 @@ def _plain(text: str) -> str:
     )
     text = _TAG.sub(_untagged, text)
     text = re.sub(
-        r"^([ ]*)((?:[A-Z] ){4,}[A-Z])(?=[ ]*:|[ ]*$)", lambda match: match[1] + match[2].replace(" ", ""), text, flags=re.MULTILINE
+        r"^([ ]*)((?:[A-Z] ){4,}[A-Z])(?=[ ]*:|[ ]*$)",
+        lambda match: match[1] + match[2].replace(" ", ""),
+        text,
+        flags=re.MULTILINE,
     )
     return re.sub(r"^[ ]+", " ", _PAGE.sub("", text), flags=re.MULTILINE)
 
@@ -188,7 +205,9 @@ def _marks(text: str) -> list[_Mark]:
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
-        if header is not None and not match[1].startswith(("COMPARED", "CLINICAL ")):  # "COMPARED WITH ___" is a sentence
+        if header is not None and not match[1].startswith(
+            ("COMPARED", "CLINICAL ")
+        ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
     marks += _marks_within(text)
@@ -216,7 +235,12 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
         return False
     before = _behind(text, match.start()).rstrip("\n").rstrip(" ")
     line = before.rpartition("\n")[2]
-    return not _behind(text, match.start()).endswith(("\n\n", "\n \n")) and bool(line) and line[-1] not in ".?!:;_" and ":" not in line
+    return (
+        not _behind(text, match.start()).endswith(("\n\n", "\n \n"))
+        and bool(line)
+        and line[-1] not in ".?!:;_"
+        and ":" not in line
+    )
 
 
 def _marks_alone(text: str) -> list[_Mark]:
@@ -236,8 +260,12 @@ def _marks_alone(text: str) -> list[_Mark]:
             header = Header((), "title")
         if not words.isupper():
             before = _behind(text, match.start())
-            opened = before.endswith("\n\n") or before.endswith("\n \n") or before.rstrip(" \n")[-1:] in ("", *".?!:;_")
-            goes_on = behind[:1].islower() or not (opened or marked or behind[:1].isupper() or behind[:1] in "_0123456789")
+            opened = (
+                before.endswith("\n\n") or before.endswith("\n \n") or before.rstrip(" \n")[-1:] in ("", *".?!:;_")
+            )
+            goes_on = behind[:1].islower() or not (
+                opened or marked or behind[:1].isupper() or behind[:1] in "_0123456789"
+            )
             if not (words[0].isupper() or marked) or (goes_on and not marked):
                 continue
         marks.append(_Mark(match.start(), match.end(), header))
@@ -269,7 +297,10 @@ def _resolved(text: str, marks: list[_Mark]) -> list[_Mark]:
     for number, mark in enumerate(marks):
         if mark.header.kind == "weak":
             end = marks[number + 1].start if number + 1 < len(marks) else len(text)
-            context_follows = any(set(later.header.sections) & {"indication", "history"} or later.header.kind == "technique" for later in marks[number + 1 :])
+            context_follows = any(
+                set(later.header.sections) & {"indication", "history"} or later.header.kind == "technique"
+                for later in marks[number + 1 :]
+            )
             if has_findings or context_follows or not _says_something(text[mark.end : end]):
                 mark = _Mark(mark.start, mark.end, Header((), "end"))
         result.append(mark)
@@ -321,7 +352,9 @@ def _bodies(text: str, marks: list[_Mark]) -> dict[str, str]:
         end = marks[number + 1].start if number + 1 < len(marks) else len(text)
         in_report = bool(set(current) & {"findings", "impression"})
         is_empty = bool(pieces) and not text[pieces[-1][1] : mark.start].strip()
-        if (mark.header.kind in ("label", "title") and in_report) or (mark.header.kind == "title" and current and is_empty):
+        if (mark.header.kind in ("label", "title") and in_report) or (
+            mark.header.kind == "title" and current and is_empty
+        ):
             pieces[-1] = (current, pieces[-1][1], end)  # "OTHER: none." inside the findings belongs to them
             continue
         if mark.header.kind == "rule" and current and is_empty:
@@ -361,8 +394,16 @@ def _context_body(body: str, reported: bool, views: bool) -> str:
     if kept != first:
         return kept
     for paragraph in map(str.strip, paragraphs[1:]):
-        goes_on = kept.rstrip()[-1:] not in ".?!:" and paragraph.lstrip()[:1].islower() and any(map(str.isupper, kept + body))
-        if not (goes_on or _QUESTION.match(paragraph)) or not reported or _before_report(paragraph, False, views, reported) != paragraph:
+        goes_on = (
+            kept.rstrip()[-1:] not in ".?!:"
+            and paragraph.lstrip()[:1].islower()
+            and any(map(str.isupper, kept + body))
+        )
+        if (
+            not (goes_on or _QUESTION.match(paragraph))
+            or not reported
+            or _before_report(paragraph, False, views, reported) != paragraph
+        ):
             break
         kept += "\n" + paragraph
     return kept
@@ -387,7 +428,12 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
             or (_ORGAN_START.match(sentence) and (number or not reported or _REPORT_CLAIM.search(claimed)))
             or (not (views and ends == 0) and _VIEWS_START.match(sentence))
             or (after_sentence and _REPORT_CLAIM.search(claimed))
-            or (ends and paragraph[start - 1] in " \n" and "\n" in paragraph[max(0, start - 3) : start] and _STATEMENT.match(sentence))
+            or (
+                ends
+                and paragraph[start - 1] in " \n"
+                and "\n" in paragraph[max(0, start - 3) : start]
+                and _STATEMENT.match(sentence)
+            )
             or is_label(sentence)
             or (after_sentence and start and _OTHER_LABEL.match(sentence))
         ):

@@ -146,7 +146,9 @@ class TableReader(Reader):
             if self._ragged and name not in record:
                 keys = ", ".join(record.get(_KEYS, ())) or "none"
                 remedy = "Give every line both ids, or map them with --column"
-                raise StudyError(str(study["study_id"] or "without id"), name, f"the key is missing; the line has {keys}", remedy)
+                raise StudyError(
+                    str(study["study_id"] or "without id"), name, f"the key is missing; the line has {keys}", remedy
+                )
             if isinstance(study[name], (str, int, float)):  # rows of one study are told by their ids
                 study[name] = normalize_id(study[name], self.changes)
         if isinstance(study["labels"], str):
