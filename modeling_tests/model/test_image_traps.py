@@ -58,6 +58,28 @@ def test_whole_pngs_of_all_kinds_are_read(tmp_path):
         assert load_image(tmp_path / "x.png").size == (21, 33)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_whose_data_end_early_is_refused(mode, progressive):
+    if progressive:
+        pytest.importorskip("simplejpeg", reason="progressive JPEG needs the extra priorrg-hf[dicom]")
+    y, x = np.mgrid[0:160, 0:120]
+    pixels = ((np.sin(x / 9) + np.cos(y / 13)) * 50 + 120).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, "JPEG", quality=90, progressive=progressive)
+    content = buffer.getvalue()
+    load_image(content)
+    for keep in (0.5, 0.8):
+        with pytest.raises(ImageLoadingError, match="ends early|damaged"):
+            load_image(content[: int(len(content) * keep)] + b"\xff\xd9")
+
+
+def test_a_gray_picture_is_no_cut_one():
+    buffer = io.BytesIO()
+    Image.new("L", (64, 48), 128).save(buffer, "JPEG")
+    assert np.asarray(load_image(buffer.getvalue())).mean() == 128
+
+
 def tiff(values: np.ndarray, photometric: int, bits: int, sample_format: int = 1, order: str = "<") -> bytes:
     """An uncompressed TIFF of one channel."""
     data = values.astype(f"{order}f4" if sample_format == 3 else f"{order}u{bits // 8}").tobytes()

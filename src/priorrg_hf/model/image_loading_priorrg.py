@@ -27,6 +27,7 @@ import torch
 from huggingface_hub import is_offline_mode
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .dicom_codestream_priorrg import CodestreamError, check_jpeg_is_whole
 from .dicom_priorrg import MAX_FILE_BYTES, is_dicom, open_regular_file, read_dicom
 
 
@@ -432,6 +433,8 @@ def _from_file(file: io.BufferedIOBase, name: str) -> Image.Image:
             image.load()
             if image.format == "PNG":
                 check_png(file)
+            elif image.format in ("JPEG", "MPO"):
+                check_jpeg(file, image)
     except ImageLoadingError as error:
         raise ImageLoadingError(f"{name}: {error}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -538,6 +541,24 @@ def check_png(file: io.BufferedIOBase) -> None:
         found += len(more)
     if needed is not None and found < needed:
         raise ImageLoadingError(f"the picture ends early: {found:,} of {needed:,} bytes; copy or export it again")
+
+
+def check_jpeg(file: io.BufferedIOBase, image: Image.Image) -> None:
+    """
+    Raises [`ImageLoadingError`] for a JPEG whose data end before its last block, with an end marker behind them. Pillow fills the
+    rest with middle gray and says nothing.
+
+    Reading every code of a large film takes seconds, so that only pictures with such a corner are looked at.
+    """
+    progressive = bool(image.info.get("progressive"))
+    corner = np.asarray(image.crop((max(0, image.width - 4), max(0, image.height - 4), image.width, image.height)))
+    if not progressive and (corner != 128).any():
+        return
+    file.seek(0)
+    try:
+        check_jpeg_is_whole(file.read(), progressive)
+    except CodestreamError as error:
+        raise ImageLoadingError(f"{error}; copy or export it again") from error
 
 
 def _png_bytes(header: bytes) -> int | None:
