@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .file_writing import write_text_whole
+from .image_files import ImagePlaces, image_file_content, scheme_of
 from .loading import load_studies
 from .progress import progress_bar
+from .readers import ReaderOptions, open_reader
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 
 
@@ -57,8 +59,9 @@ def convert_studies(
         source, options: as in `load_studies`.
         out (path): folder to write to.
         to (`str`, defaults to `"parquet"`): or `"arrow"` (larger, memory-mapped without a copy).
-        embed_images (`bool`, defaults to `False`): put the image files into the shards instead of their paths, unchanged and
-            undecoded. Mind whose images they are before they leave your machine.
+        embed_images (`bool`, defaults to `False`): put the image files into the shards instead of their paths, unchanged. Only regular
+            files that decode as a picture or DICOM and lie in the image root (or anywhere, with `allow_outside_image_root`). Mind
+            whose images they are before they leave your machine.
         shard_size (`int`, defaults to 5000): studies a shard.
         overwrite (`bool`, defaults to `False`): replace another conversion in `out`, and write a finished one anew (an interrupted
             one goes on).
@@ -79,7 +82,11 @@ def convert_studies(
     out = Path(out)
     plan = {name: -(-len(part) // shard_size) for name, part in studies.items()}
     key = _key(studies, to, embed_images, shard_size)
-    _prepare(out, key, overwrite)
+    root, allow_outside = _image_root(source, options), bool(options.get("allow_outside_image_root"))
+    places = ImagePlaces(root, allow_outside, bool(options.get("allow_urls"))) if embed_images else None
+    # Whoever reads the shards on this machine finds the images where this source had them.
+    state = _state(key, None if embed_images else os.sep if allow_outside else root)
+    _prepare(out, state, overwrite)
     result = Conversion(out, dict.fromkeys(studies, 0), 0, 0, problems)
     with progress_bar(total=sum(map(len, studies.values())), description="converting", shown=progress) as bar:
         for name, part in studies.items():
@@ -90,10 +97,10 @@ def convert_studies(
                     result.reused += 1
                     bar.update(len(rows))
                 else:
-                    problems.extend(_write_shard(part, rows, path, to, embed_images, strict, bar.update))
+                    problems.extend(_write_shard(part, rows, path, to, places, strict, bar.update))
                     result.written += 1
                 result.studies[name] += _rows_in(path)
-    _write_json(out / STATE_FILE, {**_state(key), "complete": True, "studies": result.studies})
+    _write_json(out / STATE_FILE, {**state, "complete": True, "studies": result.studies})
     return result
 
 
@@ -125,11 +132,19 @@ def _without_image_bytes(table: "pa.Table") -> Iterator["pa.ChunkedArray"]:
             yield pc.binary_length(column) if pa.types.is_binary(column.type) else column
 
 
-def _state(key: str) -> dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "key": key, "complete": False}
+def _image_root(source: str | os.PathLike, options: dict[str, Any]) -> str | None:
+    """Folder of the source's images, as `load_studies` takes it; of shards without one of their own, the one they name."""
+    given = options.get("image_root")
+    reader, _ = open_reader(source, options.get("format"), ReaderOptions(image_root=given and os.path.abspath(given)))
+    return None if reader.image_root is None else os.path.realpath(reader.image_root)
 
 
-def _prepare(out: Path, key: str, overwrite: bool) -> None:
+def _state(key: str, image_root: str | None) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, "key": key, "image_root": image_root, "complete": False}
+
+
+def _prepare(out: Path, new_state: dict[str, Any], overwrite: bool) -> None:
+    key = new_state["key"]
     out.mkdir(parents=True, exist_ok=True)
     for leftover in out.glob("*.partial"):
         leftover.unlink()
@@ -149,7 +164,7 @@ def _prepare(out: Path, key: str, overwrite: bool) -> None:
             path.unlink()
         complete = False
     if not same or not complete:
-        _write_json(out / STATE_FILE, _state(key))
+        _write_json(out / STATE_FILE, new_state)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -157,7 +172,13 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _write_shard(
-    part: "Dataset", rows: range, path: Path, to: str, embed_images: bool, strict: bool, advance: Callable[[int], Any]
+    part: "Dataset",
+    rows: range,
+    path: Path,
+    to: str,
+    places: ImagePlaces | None,
+    strict: bool,
+    advance: Callable[[int], Any],
 ) -> list[tuple[str, StudyError]]:
     import pyarrow as pa
 
@@ -168,11 +189,11 @@ def _write_shard(
         sink = stack.enter_context(_writer(partial, schema, to))
         for start in range(rows.start, rows.stop, _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, rows.stop)
-            if embed_images:
+            if places is not None:
                 kept = []
                 for row in part.select(range(start, stop)):
                     try:
-                        kept.append(_embedded(row))
+                        kept.append(_embedded(row, places))
                     except StudyError as error:
                         if strict:
                             raise
@@ -202,26 +223,35 @@ def _rows_in(path: Path) -> int:
     return pq.ParquetFile(path).metadata.num_rows if path.suffix == ".parquet" else len(Dataset.from_file(str(path)))
 
 
-def _embedded(row: dict[str, Any]) -> dict[str, Any]:
+def _embedded(row: dict[str, Any], places: ImagePlaces) -> dict[str, Any]:
     """The row with every image's file in place of its path. Raises `StudyError` for a file that can't be read."""
     study = row["study_id"]
     if "images" in row:
-        images = [{**entry, "image": _file_content(entry["image"], study, "images")} for entry in row["images"]]
+        images = [
+            {**entry, "image": _file_content(entry["image"], study, "images", places)} for entry in row["images"]
+        ]
         prior = row["prior"]
         if prior is not None:
-            prior = {**prior, "image": _file_content(prior["image"], study, "prior.image")}
+            prior = {**prior, "image": _file_content(prior["image"], study, "prior.image", places)}
         return {**row, "images": images, "prior": prior}
     names = ("image", "prior_image")
-    return {**row, **{name: row[name] and _file_content(row[name], study, name) for name in names}}
+    return {**row, **{name: row[name] and _file_content(row[name], study, name, places) for name in names}}
 
 
-def _file_content(image: dict[str, Any] | None, study: str, name: str) -> dict[str, Any] | None:
+def _file_content(image: dict[str, Any] | None, study: str, name: str, places: ImagePlaces) -> dict[str, Any] | None:
     if image is None or image["bytes"] is not None or image["path"] is None:
         return image
+    path, remedy = image["path"], "Run `priorrg data check` on the source"
+    problem = places.problem(path)  # once more: links may have changed since the source was read
+    if problem is not None:
+        raise StudyError(study, name, *problem)
     try:
-        with open(image["path"], "rb") as file:
-            return {"bytes": file.read(), "path": None}
-    except OSError as error:
-        raise StudyError(
-            study, name, f"the file can't be read ({error})", "Run `priorrg data check` on the source"
-        ) from None
+        if scheme_of(path) is None:
+            return {"bytes": image_file_content(path), "path": None}
+        from ..model.image_loading_priorrg import fetch_url, load_image
+
+        content = fetch_url(path)
+        load_image(content)
+    except (ValueError, OSError, ImportError) as error:
+        raise StudyError(study, name, f"the file can't be embedded ({error})", remedy) from None
+    return {"bytes": content, "path": None}
