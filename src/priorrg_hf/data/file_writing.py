@@ -260,6 +260,8 @@ def claim_folder(
     *,
     sources: Iterable[str | os.PathLike] = (),
     overwrite: bool = False,
+    recognised: bool = False,
+    mark: bool = True,
 ) -> Path:
     """Makes an output folder, or takes one up that the same command made; a marker (`_priorrg.json`) tells.
 
@@ -270,11 +272,13 @@ def claim_folder(
         kind (`str`): of the output, e.g. `"evaluation"`.
         names (iterable of `str`): glob patterns of all that the command writes there.
         sources, overwrite: as for [`check_output_file`], for each of these files.
+        recognised (`bool`, defaults to `False`): whether the command knows the folder for its own without the marker.
+        mark (`bool`, defaults to `True`): leave the marker; `False` where the command always recognises its folders.
 
     Raises:
         `OutputError`: naming the file in the way.
     """
-    folder, names = Path(folder), list(names)
+    folder, names, sources = Path(folder), list(names), list(sources)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, not a folder; name a folder.")
     try:
@@ -282,20 +286,21 @@ def claim_folder(
         kinds = [str(entry) for entry in kinds] if isinstance(kinds, list) else []
     except (OSError, ValueError):
         kinds = []
+    mine = recognised or kind in kinds
     existing = sorted({path for pattern in names for path in folder.glob(pattern)}) if folder.is_dir() else []
     for path in existing:
         if path.is_dir() and not path.is_symlink():
-            if kind not in kinds and not overwrite and any(path.iterdir()):
+            if not mine and not overwrite and any(path.iterdir()):
                 raise OutputError(_in_the_way(path, folder))
             continue
         try:
-            check_output_file(path, ours=lambda _: kind in kinds, sources=sources, overwrite=overwrite)
+            check_output_file(path, ours=lambda _: mine, sources=sources, overwrite=overwrite)
         except OutputError as error:
             if "was not written by" in str(error):
                 raise OutputError(_in_the_way(path, folder)) from None
             raise
     folder.mkdir(parents=True, exist_ok=True)
-    if kind not in kinds:
+    if mark and kind not in kinds:
         marker = {"priorrg_hf": __version__, "kinds": [*kinds, kind]}
         write_text_whole(folder / MARKER_NAME, json.dumps(marker) + "\n")
     return folder

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import logging
 
 from ..data.file_writing import disk_is_full, read_json_object, write_text_whole
+from .callbacks import REPORT_NAME
 
 
 logger = logging.get_logger(__name__)
@@ -57,12 +59,12 @@ def _digest(file) -> str:  # Python 3.10
     return digest.hexdigest()
 
 
-def write_manifest(folder: str | os.PathLike, **facts) -> None:
-    """Writes the manifest of a complete checkpoint; `facts` are kept in it."""
+def write_manifest(folder: str | os.PathLike, paths: Iterable[Path] | None = None, **facts) -> None:
+    """Writes the manifest of a complete checkpoint, or of some of a folder's files; `facts` are kept in it."""
     folder = Path(folder)
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(folder.rglob("*") if paths is None else paths)
         if path.is_file() and path.name != MANIFEST_NAME
     }
     write_text_whole(
@@ -70,12 +72,13 @@ def write_manifest(folder: str | os.PathLike, **facts) -> None:
     )
 
 
-def damage_of(folder: str | os.PathLike, contents: bool = True) -> str | None:
+def damage_of(folder: str | os.PathLike, contents: bool = True, needed: str | None = TRAINER_STATE_NAME) -> str | None:
     """What is wrong with a checkpoint, or None.
 
     Args:
         folder (`str`): the checkpoint.
         contents (`bool`, defaults to `True`): compare hashes too; without them names and sizes only.
+        needed (`str`, *optional*): a file that the manifest must have.
     """
     folder = Path(folder)
     try:
@@ -85,7 +88,7 @@ def damage_of(folder: str | os.PathLike, contents: bool = True) -> str | None:
     except (OSError, ValueError) as error:
         return f"{MANIFEST_NAME} cannot be read ({error})"
     files = manifest.get("files")
-    if manifest.get("format") != MANIFEST_FORMAT or not isinstance(files, dict) or TRAINER_STATE_NAME not in files:
+    if manifest.get("format") != MANIFEST_FORMAT or not isinstance(files, dict) or (needed and needed not in files):
         return f"{MANIFEST_NAME} is damaged, or of another version"
     for name, expected in files.items():
         path = folder / name
@@ -136,7 +139,7 @@ def last_complete_checkpoint(output_dir: str | os.PathLike, *, contents: bool = 
     return None
 
 
-def _complete_checkpoint_in_words(output_dir: str | os.PathLike) -> str:
+def complete_checkpoint_in_words(output_dir: str | os.PathLike) -> str:
     """For a message about something else, so that no failure of its own may come in between."""
     try:
         last = last_complete_checkpoint(output_dir, contents=False)
@@ -181,7 +184,9 @@ def _check_parts(folder: Path) -> None:
     names = {path.name for path in folder.rglob("*")}
     has_optimizer = any(name.startswith(("optimizer", "global_step", "rank")) for name in names)
     missing = [] if has_optimizer else ["optimizer state"]
-    missing += [] if "scheduler.pt" in names or any(n.startswith("global_step") for n in names) else ["scheduler state"]
+    missing += (
+        [] if "scheduler.pt" in names or any(n.startswith("global_step") for n in names) else ["scheduler state"]
+    )
     missing += [] if any(name.startswith("rng_state") for name in names) else ["random state"]
     if missing:
         raise CheckpointError(
@@ -218,6 +223,46 @@ def set_damaged_aside(output_dir: str | os.PathLike, newer_than: str | os.PathLi
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
             logger.warning(f"the damaged checkpoint {folder} is now called {aside.name}; it may be deleted")
+
+
+# ---- finished models ----
+
+
+def _model_files(folder: Path) -> list[Path]:
+    patterns = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
+    return sorted(path for pattern in patterns for path in folder.glob(pattern))
+
+
+def model_files_digest(folder: str | os.PathLike) -> str:
+    """One SHA-256 over weights and configuration of a model folder."""
+    parts = [f"{path.name}:{_sha256(path)}" for path in _model_files(Path(folder))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def seal(folder: str | os.PathLike) -> None:
+    """Writes a manifest of the finished model in an output folder, for [`is_finished`]."""
+    write_manifest(folder, _model_files(Path(folder)))
+
+
+def is_finished(folder: str | os.PathLike) -> bool:
+    """Whether a training run ended in this folder, with its model sealed.
+
+    Raises:
+        [`CheckpointError`]: it did, but the model is no longer what it was.
+    """
+    folder = Path(folder)
+    try:
+        finished = read_json_object(folder / REPORT_NAME).get("status") == "finished"
+    except (OSError, ValueError):
+        return False
+    if not finished or not (folder / MANIFEST_NAME).is_file():
+        return False
+    damage = damage_of(folder, needed="config.json")
+    if damage is not None:
+        raise CheckpointError(
+            f"the finished model in {folder} is damaged: {damage}. Delete the folder to train it again."
+        )
+    return True
 
 
 # ---- saving ----
@@ -303,7 +348,7 @@ class WholeCheckpointsMixin:
             if not disk_is_full(error):
                 raise
             raise CheckpointError(
-                f"no space left to write {name} in {run_folder} ({error}). {_complete_checkpoint_in_words(run_folder)} "
+                f"no space left to write {name} in {run_folder} ({error}). {complete_checkpoint_in_words(run_folder)} "
                 "Free some space (or lower save_total_limit), then resume with resume_from_checkpoint=True."
             ) from error
         finally:
@@ -336,7 +381,7 @@ class WholeCheckpointsMixin:
             folder = output_dir or self.args.output_dir
             raise CheckpointError(
                 f"no space left to write the model into {folder} ({error}); what lies there is incomplete. "
-                f"{_complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with resume_from_checkpoint=True."
+                f"{complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with resume_from_checkpoint=True."
             ) from error
 
     def _loads_exactly(self) -> bool:
@@ -355,7 +400,7 @@ class WholeCheckpointsMixin:
         if damage is not None:
             raise CheckpointError(
                 f"the best checkpoint {best} cannot be loaded at the end: {damage}. "
-                f"{_complete_checkpoint_in_words(self.args.output_dir)} Train with load_best_model_at_end=False to end with the last "
+                f"{complete_checkpoint_in_words(self.args.output_dir)} Train with load_best_model_at_end=False to end with the last "
                 "weights, which that checkpoint holds."
             )
         if not self._loads_exactly():

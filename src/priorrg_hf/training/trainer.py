@@ -19,7 +19,7 @@ from transformers.trainer_callback import EarlyStoppingCallback
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
-from ..data.file_writing import DiskFullError
+from ..data.file_writing import DiskFullError, disk_is_full
 from ..data.locking import exclusive
 from ..data.worker_processes import WorkerStart
 from .augmentation import ChestXrayAugmentation
@@ -28,6 +28,7 @@ from .checkpointing import (
     CheckpointError,
     WholeCheckpointsMixin,
     check_best,
+    complete_checkpoint_in_words,
     recover_interrupted_saves,
     resumable_checkpoint,
     set_damaged_aside,
@@ -329,6 +330,12 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
                         logger.warning(f"training_report.json could not be written ({failure})")
                 if error is interruption.received:
                     raise error from None
+                if disk_is_full(error) and not isinstance(error, CheckpointError):
+                    raise CheckpointError(
+                        f"no space left to write into {self.args.output_dir} ({error}). "
+                        f"{complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with "
+                        "resume_from_checkpoint=True."
+                    ) from error
                 raise
         try:
             report.write("finished")
