@@ -44,7 +44,7 @@ def folders(tmp_path_factory):
 
 def test_sweep(folders, tmp_path):
     arguments = [
-        "sweep", folders / "stage2", folders / "data", "-o", tmp_path, "--only", "prior", "--only", "context", "--steps", 2,
+        "sweep", folders / "stage2", "-d", folders / "data", "-o", tmp_path, "--only", "prior", "--only", "context", "--steps", 2,
         "--replicates", 5, "--num-beams", 1, "--max-length", 6, "--device", "cpu", "--limit", 6,
     ]  # fmt: skip
     result = run(*arguments)
@@ -55,7 +55,7 @@ def test_sweep(folders, tmp_path):
     assert (tmp_path / "prior.png").is_file() and str(tmp_path / "sweep.md") in said(result).replace(" ", "")
     again = run(*arguments, "--strict")  # from the reports on disk, to which --strict does not matter
     assert again.exit_code == 0 and json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8")) == content
-    wrong = run("sweep", folders / "stage2", folders / "data", "-o", tmp_path, "--only", "weather")
+    wrong = run("sweep", folders / "stage2", "-d", folders / "data", "-o", tmp_path, "--only", "weather")
     assert wrong.exit_code == 2 and "prior-gap" in wrong.output
 
 
@@ -81,7 +81,7 @@ def with_a_broken_image(folders, folder, column):
 def test_sweep_scores_all_settings_on_the_same_readable_studies(folders, tmp_path):
     data, _ = with_a_broken_image(folders, tmp_path / "data", "prior")
     arguments = [
-        "sweep", folders / "stage2", data, "-o", tmp_path / "out", "--only", "prior", "--steps", 2, "--replicates", 5,
+        "sweep", folders / "stage2", "-d", data, "-o", tmp_path / "out", "--only", "prior", "--steps", 2, "--replicates", 5,
         "--num-beams", 1, "--max-length", 6, "--device", "cpu",
     ]  # fmt: skip
     result = run(*arguments)
@@ -99,6 +99,7 @@ def test_retrieve(folders, tmp_path):
     arguments = [
         "retrieve",
         folders / "stage1",
+        "-d",
         folders / "data",
         "-o",
         tmp_path,
@@ -114,7 +115,7 @@ def test_retrieve(folders, tmp_path):
     assert content["n"] == 12 and content["skipped"] == {}
     assert "| image_to_report_recall@1 |" in result.output
     assert (tmp_path / "embeddings_image_alone.safetensors").is_file()
-    wrong = run("retrieve", folders / "stage2", folders / "data", "-o", tmp_path / "wrong")
+    wrong = run("retrieve", folders / "stage2", "-d", folders / "data", "-o", tmp_path / "wrong")
     assert wrong.exit_code == 2 and "no stage-1 model" in said(wrong)
     few = run(*arguments, "--per-class", 200)
     assert few.exit_code == 2 and ("too few studies" in said(few) or "has no labels" in said(few))
@@ -122,7 +123,7 @@ def test_retrieve(folders, tmp_path):
 
 def test_retrieve_reports_what_it_leaves_out_also_from_stored_embeddings(folders, tmp_path):
     data, _ = with_a_broken_image(folders, tmp_path / "data", "prior")
-    arguments = ["retrieve", folders / "stage1", data, "-o", tmp_path / "out", "--device", "cpu"]
+    arguments = ["retrieve", folders / "stage1", "-d", data, "-o", tmp_path / "out", "--device", "cpu"]
     for _ in range(2):  # the second from file
         result = run(*arguments)
         assert result.exit_code == 0, result.output
@@ -137,7 +138,7 @@ def test_retrieve_reports_what_it_leaves_out_also_from_stored_embeddings(folders
 
 def test_retrieve_with_faiss_from_a_stated_size_on(folders, tmp_path, monkeypatch):
     pytest.importorskip("faiss", reason="faiss is not installed (extra retrieval)")
-    arguments = ["retrieve", folders / "stage1", folders / "data", "--device", "cpu"]
+    arguments = ["retrieve", folders / "stage1", "-d", folders / "data", "--device", "cpu"]
     scores = {}
     for backend in ("torch", "faiss"):
         assert run(*arguments, "--backend", backend, "-o", tmp_path / backend).exit_code == 0
@@ -157,11 +158,11 @@ def test_retrieve_without_faiss_says_what_to_install(folders, tmp_path, monkeypa
 
     monkeypatch.setitem(sys.modules, "faiss", None)
     result = run(
-        "retrieve", folders / "stage1", folders / "data", "--backend", "faiss", "-o", tmp_path, "--device", "cpu"
+        "retrieve", folders / "stage1", "-d", folders / "data", "--backend", "faiss", "-o", tmp_path, "--device", "cpu"
     )
     assert result.exit_code == 2 and "pip install 'priorrg-hf[retrieval]'" in said(result)
     result = run(
-        "retrieve", folders / "stage1", folders / "data", "--backend", "annoy", "-o", tmp_path, "--device", "cpu"
+        "retrieve", folders / "stage1", "-d", folders / "data", "--backend", "annoy", "-o", tmp_path, "--device", "cpu"
     )
     assert result.exit_code == 2 and "'annoy'" in said(result)
 
@@ -195,7 +196,9 @@ def test_ablate_trains_from_a_plan_and_tabulates(tmp_path):
     plan["generation"] = {"num_beams": 1, "batch_size": 8, "max_length": 8}
     plan["conditions"] = ["all inputs"]
     (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    result = run("ablate", tmp_path / "plan.json", "-o", tmp_path / "out", "--only", "no-stage-1", "--seeds", "3")
+    result = run(
+        "ablate", "--plan", tmp_path / "plan.json", "-o", tmp_path / "out", "--only", "no-stage-1", "--seeds", "3"
+    )
     assert result.exit_code == 0, result.output
     assert "| no-stage-1 | all inputs | 1 |" in result.output and "seed 3, no-stage-1" in result.output
     content = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))

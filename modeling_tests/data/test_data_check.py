@@ -127,18 +127,20 @@ def test_a_damaged_dicom_file_is_unreadable(tmp_path):
 
 def test_check_command(tmp_path):
     runner = CliRunner()
-    good = runner.invoke(app, ["data", "check", str(write(tmp_path / "good", good_rows()))])
+    good = runner.invoke(app, ["data", "check", "-d", str(write(tmp_path / "good", good_rows()))])
     assert good.exit_code == 0 and "read as table" in good.output and "no errors" in good.output
-    bad = runner.invoke(app, ["data", "check", str(bad_table(tmp_path / "bad")), "--json", str(tmp_path / "r.json")])
+    bad = runner.invoke(app, ["data", "check", "-d", str(bad_table(tmp_path / "bad")), "-o", str(tmp_path / "r.json")])
     assert bad.exit_code == 1 and "studies.jsonl line 3 (study s2)" in bad.output
     assert json.loads((tmp_path / "r.json").read_text())["counts"]["missing files"] == 1
-    some = runner.invoke(app, ["data", "check", str(bad_table(tmp_path / "bad")), "--show", "2"])
-    every = runner.invoke(app, ["data", "check", str(bad_table(tmp_path / "bad")), "--show", "0"])
-    assert some.output.count("error: [") == 2 and "--show 0" in some.output and "more" in some.output
-    assert every.output.count("error: [") == 7 and "--show 0" not in every.output and "7 error(s)" in every.output
-    unknown = runner.invoke(app, ["data", "check", str(tmp_path / "none")])
+    some = runner.invoke(app, ["data", "check", "-d", str(bad_table(tmp_path / "bad")), "--max-errors", "2"])
+    every = runner.invoke(app, ["data", "check", "-d", str(bad_table(tmp_path / "bad")), "--max-errors", "0"])
+    assert some.output.count("error: [") == 2 and "--max-errors 0" in some.output and "more" in some.output
+    assert (
+        every.output.count("error: [") == 7 and "--max-errors 0" not in every.output and "7 error(s)" in every.output
+    )
+    unknown = runner.invoke(app, ["data", "check", "-d", str(tmp_path / "none")])
     assert unknown.exit_code == 2 and "Expected one of" in unknown.output
-    wrong = runner.invoke(app, ["data", "check", str(tmp_path), "--column", "findings"])
+    wrong = runner.invoke(app, ["data", "check", "-d", str(tmp_path), "--column", "findings"])
     assert wrong.exit_code == 2 and "FIELD=COLUMN" in wrong.output
 
 
@@ -148,8 +150,8 @@ def test_columns_on_the_command_line(tmp_path):
         row["REPORT_TEXT"] = row.pop("findings")
     table = write(tmp_path / "t", rows)
     runner = CliRunner()
-    assert "6 studies have no findings" in runner.invoke(app, ["data", "check", str(table)]).output
-    mapped = runner.invoke(app, ["data", "check", str(table), "--column", "findings=REPORT_TEXT"])
+    assert "6 studies have no findings" in runner.invoke(app, ["data", "check", "-d", str(table)]).output
+    mapped = runner.invoke(app, ["data", "check", "-d", str(table), "--column", "findings=REPORT_TEXT"])
     assert mapped.exit_code == 0 and "no findings" not in mapped.output
 
 
@@ -226,7 +228,18 @@ def test_a_missing_file_costs_one_study_when_embedding(tmp_path):
 
 def test_convert_command(tmp_path):
     source = write(tmp_path / "t", good_rows())
-    arguments = ["data", "convert", str(source), str(tmp_path / "out"), "--split", "train", "--shard-size", "4"]
+    arguments = [
+        "data",
+        "convert",
+        "-d",
+        str(source),
+        "-o",
+        str(tmp_path / "out"),
+        "--split",
+        "train",
+        "--shard-size",
+        "4",
+    ]
     runner = CliRunner()
     assert "2 shards written, 0 found" in runner.invoke(app, arguments).output
     assert "0 shards written, 2 found" in runner.invoke(app, arguments).output

@@ -479,12 +479,12 @@ def test_command_errors_name_the_remedy(tmp_path):
     table.write_text("x,y\n1,2\n", encoding="utf-8")
     for arguments, message in (
         ([str(table)], "--column prediction=NAME"),
-        (["no_such_model"], "name the studies too"),
-        ([str(table), "somewhere"], "file of reports"),
-        ([str(table), "-c", "prediction"], "write NAME=VALUE"),
+        (["no_such_model"], "pass --data STUDIES"),
+        ([str(table), "-d", "somewhere"], "--data is not used with a file of reports"),
+        ([str(table), "-c", "prediction"], "FIELD=COLUMN"),
         ([str(tmp_path / "gone.csv")], "there is no file"),
-        ([str(table), "--limit", "3"], "without --limit"),
-        (["no_such_model", "studies.csv", "--processor", "x"], "a model brings its own"),
+        ([str(table), "--limit", "3"], "--limit is not used"),
+        (["no_such_model", "-d", "studies.csv", "--processor", "x"], "a model brings its own"),
     ):
         run = CliRunner().invoke(app, ["evaluate", *arguments, "-o", str(tmp_path / "out")])
         assert run.exit_code == 2 and message in " ".join(run.output.split()), run.output

@@ -40,7 +40,7 @@ def folder(model, processor, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
-    result = CliRunner().invoke(app, ["export", str(folder / "model"), str(folder / "out")])
+    result = CliRunner().invoke(app, ["export", str(folder / "model"), "-o", str(folder / "out")])
     assert result.exit_code == 0, result.output
     assert {path.name for path in (folder / "out").iterdir()} == {"encoder.pt2", "decoder_step.pt2", "export.json"}
     return folder / "out"

@@ -234,7 +234,7 @@ def test_allow_list_keeps_back_what_a_save_might_leave(model, processor, uploads
 def test_push_command_refuses_other_models(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}')
     result = CliRunner().invoke(app, ["push", str(tmp_path), "me/x"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "not a PriorRG model" in result.output
 
 
@@ -323,7 +323,7 @@ def test_card_command(config, tmp_path):
     config.save_pretrained(tmp_path)
     out = tmp_path / "README.md"
     result = CliRunner().invoke(
-        app, ["card", str(tmp_path), "--out", str(out), "--name", "Mine", "--training-data", "A phantom."]
+        app, ["card", str(tmp_path), "--output", str(out), "--name", "Mine", "--training-data", "A phantom."]
     )
     assert result.exit_code == 0, result.output
     assert "# Mine\n" in out.read_text() and "A phantom." in out.read_text()

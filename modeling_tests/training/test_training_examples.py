@@ -51,16 +51,17 @@ def table(tmp_path_factory):
     return folder / "mine.csv"
 
 
-COLUMNS = (
-    '{"study_id": "accession", "patient_id": "mrn", "image": "FILE", "view": "projection", "findings": "REPORT_TEXT", '
-    '"indication": "why"}'
-)
+COLUMNS = {
+    "study_id": "accession", "patient_id": "mrn", "image": "FILE", "view": "projection", "findings": "REPORT_TEXT",
+    "indication": "why",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_finetune_on_own_csv(converted, table, tmp_path, monkeypatch, lora):
     run_example(
-        "finetune_own_csv.py", monkeypatch, "--model", converted, "--csv", table, "--columns", COLUMNS,
+        "finetune_own_csv.py", monkeypatch, "--model", converted, "--csv", table,
+        "--column", *(f"{field}={column}" for field, column in COLUMNS.items()),
         "--output_dir", tmp_path, "--num_train_epochs", 1, "--per_device_train_batch_size", 4, "--use_cpu",
         "--learning_rate", 0.01, "--generation_max_length", 20, "--disable_tqdm", "true",
         *(["--lora", "--lora_rank", 2] if lora else []),
@@ -122,15 +123,16 @@ def test_generate_report(converted, table, monkeypatch, capsys):
     assert len(capsys.readouterr().out.strip().splitlines()) <= 1
 
 
-@pytest.mark.parametrize("name", ["pretrain.py", "finetune.py"])
-def test_stage_scripts(table, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_stage_script(table, tmp_path, monkeypatch, stage):
     tiny_tokenizer(tmp_path / "tokenizer")
+    (tmp_path / "columns.json").write_text(json.dumps({"columns": COLUMNS}))
     run_example(
-        name, monkeypatch, "--data", table, "--columns", COLUMNS, "--output_dir", tmp_path / "out", "--model", "tiny",
+        "train.py", monkeypatch, stage, tmp_path / "columns.json", "--data", table, "--output_dir", tmp_path / "out", "--model", "tiny",
         "--tokenizer", tmp_path / "tokenizer", "--max_steps", 1, "--use_cpu", "--disable_tqdm", "true",
-        *(["--generation_max_length", 10] if name == "finetune.py" else []),
+        *(["--generation_max_length", 10] if stage == "finetune" else []),
     )  # fmt: skip
-    if name == "finetune.py":
+    if stage == "finetune":
         report = json.loads((tmp_path / "out" / "training_report.json").read_text(encoding="utf-8"))
         assert "eval_unsupported_comparisons" in report["last_evaluation"]  # two validation studies, none with a prior
     assert (tmp_path / "out" / "training_report.json").is_file() and (tmp_path / "out" / "model.safetensors").is_file()

@@ -1,18 +1,18 @@
-"""The `priorrg` command. Thin: each subcommand calls one public function, imported only when it runs.
+"""The `priorrg` command, one file a group of subcommands. Thin: each calls a public function of a room and shows its result.
 
-Keeping the imports inside the functions lets `priorrg --help` answer without loading torch.
+May use every room, and imports them only when a command runs, so that `priorrg --help` answers without loading torch.
 """
-
-from pathlib import Path
 
 import typer
 
 from ..version import __version__
-from . import data, evaluation, generation, phantom, publishing, training
+from . import data, evaluation, generation, info, phantom, publishing, training
+from .grammar import Commands
 
 
 app = typer.Typer(
     name="priorrg",
+    cls=Commands,
     help="Chest X-ray reports from the current image, the prior image and the clinical context. "
     "Research use only, not for clinical decisions.",
     no_args_is_help=True,
@@ -36,45 +36,13 @@ def common(
     pass
 
 
-training.register(app)
-data.register(app)
-phantom.register(app)
-publishing.register(app)
-generation.register(app)
-evaluation.register(app)
-
-
-@app.command(rich_help_panel="Models")
-def convert(
-    checkpoint: Path = typer.Argument(..., exists=True, dir_okay=False, help="Published .ckpt file of either stage."),
-    out: Path = typer.Argument(..., help="Folder to make; it appears whole or not at all."),
-    tokenizer: str = typer.Option(
-        ..., help="Folder or Hub id: PriorRG's tokenizer, or plain GPT-2, which gets the seven added tokens."
-    ),
-    view_positions: Path = typer.Option(
-        ..., exists=True, dir_okay=False, help="JSON object: view name -> id, as the checkpoint was trained with."
-    ),
-    config: Path | None = typer.Option(
-        None,
-        exists=True,
-        dir_okay=False,
-        help="JSON with configuration fields the weights don't tell (numbers of heads); not needed at published sizes.",
-    ),
-) -> None:
-    """Turn a published PriorRG checkpoint into a folder that from_pretrained and AutoProcessor load.
-
-    Example: priorrg convert finetune.ckpt priorrg-mimic --tokenizer gpt2 --view-positions view_position_dict.json
-    """
-    from ..publishing.conversion import ConversionError, convert_checkpoint
-
-    try:
-        folder = convert_checkpoint(checkpoint, out, tokenizer, view_positions, config)
-    except (ConversionError, OSError, ValueError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"Wrote {folder}. Load it with AutoProcessor and PriorRG models' from_pretrained.")
+for group in (training, data, generation, evaluation, publishing, phantom, info):
+    group.register(app)
 
 
 def main() -> None:
     """Entry point of the console script."""
     app()
+
+
+__all__ = ["app", "main"]

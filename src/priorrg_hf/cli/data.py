@@ -2,157 +2,153 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from ..data.file_writing import write_text_whole
+from .grammar import Commands, command, output_of, show, show_plan, usage_error, warn
+from .options import RUN, STUDIES, LinkingOptions, LongRunOptions, SourceOptions, complete
 
 
 data_app = typer.Typer(
-    help="Check study tables, DICOM folders and data sets, and convert them to one schema.", no_args_is_help=True
+    cls=Commands,
+    help="Check sources of studies, and convert them to one schema.",
+    no_args_is_help=True,
 )
-
-_FORMAT = typer.Option(
-    None, "--format", "-f", help="table, dicom, annotation, mimic-cxr, iu-xray or hub. Default: detected."
-)
-_IMAGE_ROOT = typer.Option(
-    None, help="Folder that relative image paths start from. Default: the folder of the source."
-)
-_COLUMN = typer.Option(
-    None, "--column", "-c", metavar="FIELD=COLUMN", help="Column of a field, e.g. findings=REPORT_TEXT."
-)
-_REPORTS = typer.Option(None, help="MIMIC-CXR: folder or zip of the report texts.")
-_ALL_ITEMS = typer.Option(False, help="Annotations: keep items with an empty findings_factual_serialization.")
-_REVISION = typer.Option(None, help="Branch, tag or commit of a Hub data set.")
-_SAME_VIEW = typer.Option("prefer", help="Prior linking: prefer, image, require or ignore the view family.")
-_MAX_DAYS = typer.Option(None, help="Prior linking: studies further back are no priors.")
-_JSON = typer.Option(None, "--json", help="Write the whole report as JSON.")
-_OUT = typer.Argument(..., help="Folder for the shards.")
 
 
 def register(app: typer.Typer) -> None:
     """Mounts the commands."""
+    data_app.command("check")(command(check))
+    data_app.command("convert")(command(convert))
     app.add_typer(data_app, name="data", rich_help_panel="Data")
 
 
-def _columns(pairs: list[str] | None) -> dict[str, str]:
-    columns = {}
-    for pair in pairs or []:
-        name, separator, column = pair.partition("=")
-        if not separator or not name or not column:
-            raise typer.BadParameter(f"{pair!r} is not of the form FIELD=COLUMN, e.g. findings=REPORT_TEXT")
-        columns[name.strip()] = column
-    return columns
-
-
-def _fail(error: BaseException) -> typer.Exit:
-    typer.echo(f"Error: {error}", err=True)
-    return typer.Exit(2)
-
-
-@data_app.command()
 def check(
-    path: str = typer.Argument(..., help="Table, folder, annotation file or data set."),
-    format: str | None = _FORMAT,
-    image_root: Path | None = _IMAGE_ROOT,
-    column: list[str] | None = _COLUMN,
-    reports: Path | None = _REPORTS,
-    all_items: bool = _ALL_ITEMS,
-    revision: str | None = _REVISION,
-    same_view: str = _SAME_VIEW,
-    max_days: float | None = _MAX_DAYS,
-    images: str = typer.Option("open", help="open: decode every image; exists: look for the files; skip: neither."),
-    workers: int = typer.Option(2, min=1, help="Threads that open images."),
-    show: int = typer.Option(50, min=0, help="Errors to name; 0 names all."),
-    json_out: Path | None = _JSON,
+    source: SourceOptions = None,
+    linking: LinkingOptions = None,
+    images: Annotated[
+        str,
+        typer.Option(
+            "--images",
+            rich_help_panel=STUDIES,
+            autocompletion=complete("open", "exists", "skip"),
+            help="open: decode every image; exists: look for the files; skip: neither.",
+        ),
+    ] = "open",  # fmt: skip
+    workers: Annotated[
+        int, typer.Option("--num-workers", min=1, rich_help_panel=RUN, help="Threads that open images.")
+    ] = 2,
+    max_errors: Annotated[
+        int, typer.Option("--max-errors", min=0, rich_help_panel=RUN, help="Errors to name; 0 names all.")
+    ] = 50,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", rich_help_panel=RUN, help="File for the whole report as JSON.")
+    ] = None,
+    shown: LongRunOptions = None,
 ) -> None:
     """Count what is in a source and name what is wrong with it. Exit code 1 if there are errors, 2 if it can't be read.
 
-    Example: priorrg data check studies.csv --column findings=REPORT_TEXT
+    priorrg data check -d studies.csv --column findings=REPORT_TEXT
     """
-    columns = _columns(column)
+    path = source.require()
     from ..data.check import check_studies
+    from ..data.file_writing import write_text_whole
 
-    try:
+    with output_of(shown.quiet, shown.log_file):
+        if shown.dry_run:
+            _plan(shown, source, output)
+            return
         report = check_studies(
-            path,
-            format=format,
-            images=images,
-            same_view=same_view,
-            max_days=max_days,
-            workers=workers,
-            progress=True,
-            image_root=image_root,
-            columns=columns,
-            reports=reports,
-            require_factual_serialization=not all_items,
-            revision=revision,
+            path, images=images, workers=workers, progress=not shown.quiet, **vars(linking), **source.reading()
         )
-    except (ValueError, OSError, ImportError) as error:
-        raise _fail(error) from error
-    if json_out is not None:
-        write_text_whole(json_out, json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
-    typer.echo(f"{path}: {report.as_text(show or None)}")
-    if 0 < show < len(report.errors):
-        typer.echo("(--show 0 names all errors, --json writes them to a file)")
+    if output is not None:
+        write_text_whole(output, json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    show(shown.json_output, report.to_dict(), f"{path}: {report.as_text(max_errors or None)}")
+    if 0 < max_errors < len(report.errors) and not shown.json_output:
+        typer.echo("(--max-errors 0 names all errors, --output writes them to a file)")
     if not report.ok:
         raise typer.Exit(1)
 
 
-@data_app.command()
-def convert(
-    source: str = typer.Argument(..., help="Table, folder, annotation file or data set."),
-    out: Path = _OUT,
-    format: str | None = _FORMAT,
-    image_root: Path | None = _IMAGE_ROOT,
-    column: list[str] | None = _COLUMN,
-    reports: Path | None = _REPORTS,
-    all_items: bool = _ALL_ITEMS,
-    revision: str | None = _REVISION,
-    same_view: str = _SAME_VIEW,
-    max_days: float | None = _MAX_DAYS,
-    split: str | None = typer.Option(None, help="Name of the one split, or the split of the source to take."),
-    seed: int = typer.Option(0, help="Of the split by patients, where the source has none."),
-    to: str = typer.Option("parquet", help="parquet or arrow."),
-    embed_images: bool = typer.Option(False, help="Store the image files themselves instead of their paths."),
-    shard_size: int = typer.Option(5000, min=1, help="Studies a shard."),
-    overwrite: bool = typer.Option(False, help="Replace another conversion in OUT."),
-    strict: bool = typer.Option(False, help="Stop at the first study that can't be used."),
-) -> None:
-    """Write any source as shards in the schema. Run it again after an interruption and it goes on.
+def _plan(shown: LongRunOptions, source: SourceOptions, output: Path | None) -> None:
+    from ..data.dry_run import plan_reading
 
-    Example: priorrg data convert mimic-cxr-jpg studies --reports mimic-cxr-reports.zip
+    plan = plan_reading(source.require(), **source.reading())
+    show_plan(shown.json_output, {**plan, "writes": None if output is None else str(output)})
+
+
+def convert(
+    source: SourceOptions = None,
+    linking: LinkingOptions = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            "-s",
+            metavar="NAME",
+            rich_help_panel=STUDIES,
+            help="Split of the source to take, or name of the one split.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", rich_help_panel=RUN, help="Of the split by patients, where the source has none.")
+    ] = 0,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", rich_help_panel=RUN, autocompletion=complete("parquet", "arrow"), help="parquet or arrow."
+        ),
+    ] = "parquet",
+    embed_images: Annotated[
+        bool,
+        typer.Option(
+            "--embed-images", rich_help_panel=RUN, help="Store the image files themselves instead of their paths."
+        ),
+    ] = False,
+    shard_size: Annotated[
+        int, typer.Option("--shard-size", min=1, rich_help_panel=RUN, help="Studies a shard.")
+    ] = 5000,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder for the shards.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=RUN, help="Replace another conversion in the folder.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", rich_help_panel=RUN, help="Stop at the first bad study instead of naming it.")
+    ] = False,
+    shown: LongRunOptions = None,
+) -> None:
+    """Write any source of studies as shards in the schema. Run it again after an interruption and it goes on.
+
+    priorrg data convert -d mimic-cxr-jpg --reports mimic-cxr-reports.zip -o studies
     """
-    columns = _columns(column)
+    path = source.require()
+    if output is None:
+        raise usage_error("no folder given for the shards: pass --output FOLDER (-o)")
     from ..data.convert import convert_studies
 
-    try:
+    with output_of(shown.quiet, shown.log_file):
+        if shown.dry_run:
+            _plan(shown, source, output)
+            return
         result = convert_studies(
-            source,
-            out,
-            format=format,
-            image_root=image_root,
-            columns=columns,
-            reports=reports,
-            require_factual_serialization=not all_items,
-            revision=revision,
-            same_view=same_view,
-            max_days=max_days,
-            split=split,
-            seed=seed,
-            to=to,
-            embed_images=embed_images,
-            shard_size=shard_size,
-            overwrite=overwrite,
-            strict=strict,
-            progress=True,
-        )
-    except (ValueError, OSError, ImportError) as error:
-        raise _fail(error) from error
+            path, output, split=split, seed=seed, to=to, embed_images=embed_images, shard_size=shard_size, overwrite=overwrite,
+            strict=strict, progress=not shown.quiet, **vars(linking), **source.reading(),
+        )  # fmt: skip
     for where, error in result.problems[:50]:
-        typer.echo(f"left out: {where}: {error}")
+        warn(f"left out: {where}: {error}")
     if len(result.problems) > 50:
-        typer.echo(f"... and {len(result.problems) - 50} more; `priorrg data check` names all")
+        warn(f"... and {len(result.problems) - 50} more; `priorrg data check` names all")
     counts = ", ".join(f"{name} {count:,}" for name, count in result.studies.items())
-    typer.echo(f"{out}: {counts} studies; {result.written} shards written, {result.reused} found from before")
-    typer.echo(f'Load it with priorrg_hf.data.load_studies("{out}").')
+    facts = {
+        "output": str(output), "studies": result.studies, "written": result.written, "reused": result.reused,
+        "left_out": {where: str(error) for where, error in result.problems},
+    }  # fmt: skip
+    show(
+        shown.json_output,
+        facts,
+        f"{output}: {counts} studies; {result.written} shards written, {result.reused} found from before",
+        f'Load it with priorrg_hf.data.load_studies("{output}").',
+    )

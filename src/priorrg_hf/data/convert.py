@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
 from .file_writing import (
     OutputError,
     explain_full_disk,
@@ -22,6 +20,7 @@ from .file_writing import (
 )
 from .loading import load_studies
 from .locking import exclusive
+from .progress import progress_bar
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 
 
@@ -114,7 +113,7 @@ def _write_shards(
 ) -> Conversion:  # fmt: skip
     plan = {name: -(-len(part) // shard_size) for name, part in studies.items()}
     result = Conversion(out, dict.fromkeys(studies, 0), 0, 0, problems)
-    with tqdm(total=sum(map(len, studies.values())), desc="converting", unit=" studies", disable=not progress) as bar:
+    with progress_bar(total=sum(map(len, studies.values())), description="converting", shown=progress) as bar:
         for name, part in studies.items():
             for number in range(plan[name]):
                 rows = range(number * shard_size, min((number + 1) * shard_size, len(part)))

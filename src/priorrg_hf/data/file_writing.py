@@ -31,6 +31,10 @@ class OutputError(FileExistsError):
 class DiskFullError(OSError):
     """No space (or quota, or file size) is left; the message says for which file, what is kept, and how to go on."""
 
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.errno = errno.ENOSPC
+
 
 # ---- writing ----
 

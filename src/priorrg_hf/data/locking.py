@@ -6,12 +6,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .file_writing import read_json_object, write_text_whole
+from .file_writing import MARKER_NAME, OutputError, claim_folder, read_json_object, write_text_whole
 
 
 # The leading underscore keeps it out of uploads of transformers' Trainer.
@@ -91,6 +91,7 @@ def exclusive(target: str | os.PathLike, what: str, *, folder: bool) -> Iterator
         `LockedError`: another run holds it.
     """
     path = lock_path(target, folder=folder)
+    made = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     key = (str(path.parent.resolve() / path.name), threading.get_ident())
     if _depth.get(key):
@@ -129,6 +130,30 @@ def exclusive(target: str | os.PathLike, what: str, *, folder: bool) -> Iterator
                 path.unlink(missing_ok=True)
             _held.discard(descriptor)
         lock.release()
+        with contextlib.suppress(OSError):  # a run that failed early leaves no empty folders
+            for parent in made:
+                parent.rmdir()
 
 
-__all__ = ["FOLDER_LOCK_NAME", "LockedError", "exclusive", "lock_path"]
+@contextlib.contextmanager
+def claimed(folder: str | os.PathLike, kind: str, names: Iterable[str], what: str, **options) -> Iterator[Path]:
+    """An output folder: locked, and claimed by [`claim_folder`], whose arguments these are; `what` as for [`exclusive`].
+
+    Where the run fails before it wrote anything, nothing is left.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder; name a folder.")
+    with exclusive(folder, what, folder=True):
+        marked = (folder / MARKER_NAME).exists()
+        try:
+            yield claim_folder(folder, kind, names, **options)
+        except BaseException:
+            own = {MARKER_NAME, FOLDER_LOCK_NAME, FOLDER_LOCK_NAME + ".json"}
+            with contextlib.suppress(OSError):
+                if not marked and {path.name for path in folder.iterdir()} <= own:
+                    (folder / MARKER_NAME).unlink(missing_ok=True)
+            raise
+
+
+__all__ = ["FOLDER_LOCK_NAME", "LockedError", "claimed", "exclusive", "lock_path"]

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.file_writing import claim_folder, json_file_with, read_json_object, write_text_whole
-from ..data.locking import exclusive
+from ..data.file_writing import json_file_with, read_json_object, write_text_whole
+from ..data.locking import claimed
 from .conditions import CONDITIONS, ChangedExamples
 from .fingerprints import settings_fingerprint
 from .plots import draw_lines
@@ -304,14 +304,15 @@ def run_ablation(
     unknown = sorted(set(only or ()) - set(names))
     if unknown:
         raise ValueError(f"unknown variants {unknown}; the plan has {', '.join(names)}")
-    folder = claim_folder(
+    files = ("ablation.json", "ablation.md", "ablation.png", "settings.json", "cohort", "seed[0-9]*")
+    with claimed(
         output_dir,
         "ablation",
-        ("ablation.json", "ablation.md", "ablation.png", "settings.json", "cohort", "seed[0-9]*"),
+        files,
+        "priorrg ablate",
         overwrite=overwrite,
         recognised=json_file_with("shared", "variants")(Path(output_dir) / "settings.json"),
-    )
-    with exclusive(folder, "priorrg ablate", folder=True):
+    ) as folder:
         return _run_plan(plan, folder, only, seeds, _Runner(plan, folder, progress, say, on_mismatch))
 
 

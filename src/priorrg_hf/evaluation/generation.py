@@ -17,6 +17,7 @@ from typing import Any
 
 from ..data.file_writing import explain_full_disk, write_text_whole
 from ..data.locking import exclusive
+from ..data.progress import progress_bar
 from ..data.worker_processes import end_with_parent
 from ..model.folder_loading import check_device
 from ..version import __version__
@@ -189,11 +190,9 @@ class _Examples:
         """Keeps of a table's earlier reports those made of its rows and by this model; returns the ids that it does not have."""
         if not self.is_table or not earlier.lines:
             return []
-        from tqdm.auto import tqdm
-
         fingerprints = RowFingerprints()
         places = [(index, name) for index, name in enumerate(self.identifiers) if name in earlier.lines]
-        for index, name in tqdm(places, desc="comparing", unit="study", disable=not progress):
+        for index, name in progress_bar(places, description="comparing", shown=progress):
             earlier.agrees(name, {**fingerprints.of(self.examples[index]), "model": model})
         absent = [name for name in earlier.lines if name not in self.identifiers]
         for name in absent:
@@ -267,6 +266,17 @@ def generation_info(
         "model": getattr(model.config, "_name_or_path", "") or None,
         "priorrg_hf": __version__,
     }
+
+
+def count_earlier_reports(
+    model, processor, examples, output_path: str | os.PathLike, generation_kwargs: Mapping[str, Any]
+) -> tuple[int, int, int]:
+    """Of the reports that a file holds: how many a run would take over, how many were made of something else or by another model, and
+    how many belong to studies that the table does not have. Reads the images of these studies, and writes nothing."""
+    source = _Examples(examples, 1, processor, {}, 0)
+    earlier = earlier_reports(Path(output_path))
+    absent = source.judge(earlier, generation_info(model, processor, generation_kwargs, {})["fingerprint"], False)
+    return len(earlier.lines), len(earlier.stale), len(absent)
 
 
 def generate_reports(
@@ -418,9 +428,7 @@ def _write_missing(
 
 
 def _progress(total: int | None, initial: int, shown: bool):
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, initial=initial, desc="reports", unit="study", disable=not shown)
+    return progress_bar(total=total, initial=initial, description="reports", shown=shown)
 
 
 def _to_device(batch: Mapping[str, Any], model) -> dict[str, Any]:
@@ -473,6 +481,7 @@ __all__ = [
     "GenerationSummary",
     "OtherReportsError",
     "collate_readable",
+    "count_earlier_reports",
     "cut_references",
     "generate_reports",
     "generation_info",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.file_writing import claim_folder, write_bytes_whole, write_text_whole
-from ..data.locking import exclusive
+from ..data.file_writing import write_bytes_whole, write_text_whole
+from ..data.locking import claimed
 from ..data.worker_processes import end_with_parent
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
 from ..model.folder_loading import check_device, load_model, load_processor
@@ -61,7 +61,8 @@ def embed_studies(
     """
     import torch
     from torch.utils.data import DataLoader
-    from tqdm.auto import tqdm
+
+    from ..data.progress import progress_bar
 
     class Batches:
         def __len__(self):
@@ -77,7 +78,7 @@ def embed_studies(
 
     embeddings, identifiers, skipped = [], [], {}
     loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers, worker_init_fn=end_with_parent)
-    for batch, names, bad in tqdm(loader, desc=description, unit="batch", disable=not progress):
+    for batch, names, bad in progress_bar(loader, description=description, unit="batches", shown=progress):
         skipped.update(bad)
         for name, reason in bad.items():
             if strict:
@@ -101,10 +102,13 @@ def embed_reports(
 ) -> np.ndarray:
     """Report embeddings of stage 1, `(reports, dim)` float32."""
     import torch
-    from tqdm.auto import tqdm
+
+    from ..data.progress import progress_bar
 
     embeddings = []
-    for start in tqdm(range(0, len(reports), batch_size), desc="reports", unit="batch", disable=not progress):
+    for start in progress_bar(
+        range(0, len(reports), batch_size), description="reports", unit="batches", shown=progress
+    ):
         tokens = processor.encode_reports(list(reports[start : start + batch_size]), "alignment").to(model.device)
         with torch.inference_mode():
             features = model.get_text_features(tokens["report_input_ids"], tokens["report_attention_mask"])
@@ -197,8 +201,7 @@ def retrieval_of_examples(
         `OutputError`, `LockedError`: the folder holds such files of others, or another run is writing there.
     """
     check_unique(examples["example_id"], "retrieval")
-    claim_folder(output_dir, "retrieval", RETRIEVAL_FILES, sources=sources, overwrite=overwrite)
-    with exclusive(output_dir, "priorrg retrieve", folder=True):
+    with claimed(output_dir, "retrieval", RETRIEVAL_FILES, "priorrg retrieve", sources=sources, overwrite=overwrite):
         return _score_retrieval(
             model, processor, examples, Path(output_dir), classes, conditions, backend, strict, progress,
             {"batch_size": batch_size, "num_workers": num_workers},
@@ -297,11 +300,9 @@ def run_retrieval(
     per_class: int | None = None,
     classes: Sequence[str] | None = None,
     split: str | None = "test",
-    source_format: str | None = None,
-    image_root: str | os.PathLike | None = None,
-    columns: Mapping[str, str] | None = None,
     views: str | None = None,
     limit: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
     dtype: str = "float32",
@@ -319,7 +320,7 @@ def run_retrieval(
         **options: see [`retrieval_of_examples`]; `strict` also stops at what the source cannot read.
     """
     studies = load_evaluation_data(
-        data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
+        data, split=split, views=views, limit=limit, reading=reading,
         require_findings=True, strict=strict,
     )  # fmt: skip
     examples, row_classes = studies.examples, None

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.file_writing import claim_folder, write_text_whole
-from ..data.locking import exclusive
+from ..data.file_writing import write_text_whole
+from ..data.locking import claimed
 from ..metrics.bootstrap import bootstrap_intervals
 from ..metrics.statistics import joined
 from ..metrics.temporal import temporal_statistics
@@ -323,12 +323,11 @@ def sweep_examples(
 ) -> Sweep:
     """Asks the questions of a model that is loaded already; see [`run_sweep`]."""
     names = ("sweep.json", "sweep.md", *(f"{name}.png" for name in QUESTIONS))
-    claim_folder(output_dir, "sweep", names, sources=sources, overwrite=overwrite)
     writing = {
         "batch_size": batch_size, "num_workers": num_workers, "strict": strict, "resume": resume, "progress": progress,
         "on_mismatch": on_mismatch, "overwrite": overwrite, "sources": sources, **(generation or {}),
     }  # fmt: skip
-    with exclusive(output_dir, "priorrg sweep", folder=True):
+    with claimed(output_dir, "sweep", names, "priorrg sweep", sources=sources, overwrite=overwrite):
         return _sweep(model, processor, data, Path(output_dir), questions, steps, metrics, replicates, seed, writing)
 
 
@@ -446,11 +445,9 @@ def run_sweep(
     output_dir: str | os.PathLike,
     *,
     split: str | None = "test",
-    source_format: str | None = None,
-    image_root: str | os.PathLike | None = None,
-    columns: Mapping[str, str] | None = None,
     views: str | None = None,
     limit: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     device: str | None = None,
     dtype: str = "float32",
     strict: bool = False,
@@ -460,7 +457,7 @@ def run_sweep(
 
     Args:
         model (`str`): folder or Hub id.
-        data, split, source_format, image_root, columns, views, limit: studies, see `load_evaluation_data`.
+        data, split, views, limit, reading: studies, see `load_evaluation_data`.
         output_dir (`str`): a second call goes on there; with another model, seed or table, and files of others, see `on_mismatch` and
             `overwrite` of `evaluate_model`.
         questions (sequence of `str`, *optional*): some of `QUESTIONS`; by default all. One that the data cannot answer is noted.
@@ -472,7 +469,7 @@ def run_sweep(
     from .loading import load_for_generation
 
     studies = load_evaluation_data(
-        data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
+        data, split=split, views=views, limit=limit, reading=reading,
         require_findings=True, strict=strict,
     )  # fmt: skip
     loaded, processor = load_for_generation(model, device=device, dtype=dtype)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.file_writing import (
     OutputError,
-    claim_folder,
     explain_full_disk,
     json_file_with,
     read_json_object,
@@ -18,7 +17,7 @@ from ..data.file_writing import (
     temporary_beside,
     write_text_whole,
 )
-from ..data.locking import exclusive
+from ..data.locking import claimed
 from ..data.schema import Study, StudyImage, study_features
 from ..data.worker_processes import forks_end_with_us
 from .cohort import Patient, make_patient
@@ -241,16 +240,18 @@ def write_phantom_cohort(
     request.update({name: value for name, value in options.items() if name in ("fractions", "laterals")})
     _check_request(num_studies, seed, image_size)
     recognised = json_file_with("num_studies", "seed", "version")(folder / COHORT_NAME)
-    claim_folder(
-        folder, "phantom cohort", ("*.parquet", COHORT_NAME), overwrite=overwrite, recognised=recognised, mark=False
-    )
-    if not overwrite and (folder / COHORT_NAME).is_file() and read_json_object(folder / COHORT_NAME) != request:
-        raise OutputError(
-            f"{folder} holds another phantom cohort ({COHORT_NAME}). Choose another folder, or overwrite it (overwrite=True, --overwrite)."
-        )
-    with exclusive(folder, "priorrg phantom", folder=True):
+    files = ("*.parquet", COHORT_NAME)
+    with claimed(
+        folder, "phantom cohort", files, "priorrg phantom", overwrite=overwrite, recognised=recognised, mark=False
+    ):
+        if not overwrite and recognised and read_json_object(folder / COHORT_NAME) != request:
+            raise OutputError(
+                f"{folder} holds another phantom cohort ({COHORT_NAME}). Choose another folder, or overwrite it (overwrite=True, "
+                "--overwrite)."
+            )
+        cohort = make_phantom_cohort(num_studies, seed, image_size, **options)
         write_text_whole(folder / COHORT_NAME, json.dumps(request) + "\n")
-        for split, studies in make_phantom_cohort(num_studies, seed, image_size, **options).items():
+        for split, studies in cohort.items():
             path = folder / f"{split}-00000-of-00001.parquet"
             temporary = temporary_beside(path)
             with explain_full_disk(path, "The splits written before it are complete."):

@@ -318,20 +318,18 @@ def run_demo(
         ValueError: the folder holds a demo of other settings.
         OutputError, LockedError: it holds such files of others, or another run is writing there.
     """
-    from ..data.file_writing import claim_folder, json_file_with
-    from ..data.locking import exclusive
+    from ..data.file_writing import json_file_with
+    from ..data.locking import claimed
 
-    folder = claim_folder(
+    files = ("demo.json", "scores.json", "scores.md", "index.html", "cohort", "features", "stage1", "stage2")
+    with claimed(
         output_dir,
         "demo",
-        (
-            "demo.json", "scores.json", "scores.md", "index.html", "cohort", "features", "stage1", "stage2",
-            *(_file_name(condition) for condition in TESTED_CONDITIONS),
-        ),
+        (*files, *(_file_name(condition) for condition in TESTED_CONDITIONS)),
+        "priorrg demo",
         overwrite=overwrite,
         recognised=json_file_with("num_studies", "stage_2_epochs")(Path(output_dir) / "demo.json"),
-    )  # fmt: skip
-    with exclusive(folder, "priorrg demo", folder=True):
+    ) as folder:
         return _run_steps(folder, settings or DemoSettings(), num_proc, progress, say, on_mismatch)
 
 

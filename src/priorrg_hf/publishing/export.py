@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from ..data.file_writing import claim_folder, explain_full_disk, json_file_with, replace_file
-from ..data.locking import exclusive
+from ..data.file_writing import explain_full_disk, json_file_with, replace_file
+from ..data.locking import claimed
 
 
 if TYPE_CHECKING:
@@ -210,12 +210,22 @@ def export_model(
         `OutputError`, `LockedError`, `DiskFullError` (`OSError`): such files of others are there, another export is writing, or the disk
             is full.
     """
-    folder = claim_folder(
-        folder, "export", ("*.pt2", "*.onnx", "*.onnx.data", "export.json"), sources=sources, overwrite=overwrite,
-        recognised=json_file_with("encoder", "decoder_step", "notice")(Path(folder) / "export.json"), mark=False,
-    )  # fmt: skip
-    with exclusive(folder, "priorrg export", folder=True), explain_full_disk(folder, "Earlier files are unchanged."):
-        return _export(model, folder, onnx)
+    files = ("encoder.pt2", "decoder_step.pt2", "encoder.onnx*", "decoder_step.onnx*", "export.json")
+    recognised = json_file_with("encoder", "decoder_step", "notice")(Path(folder) / "export.json")
+    with (
+        claimed(
+            folder,
+            "export",
+            files,
+            "priorrg export",
+            sources=sources,
+            overwrite=overwrite,
+            recognised=recognised,
+            mark=False,
+        ) as place,
+        explain_full_disk(place, "Earlier files are unchanged."),
+    ):
+        return _export(model, place, onnx)
 
 
 def _export(model: "PriorRGForReportGeneration", folder: Path, onnx: bool) -> list[Path]:

@@ -22,11 +22,9 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ..data.file_writing import (
-    claim_folder,
     explain_full_disk,
     json_file_with,
     read_json_object,
@@ -34,7 +32,8 @@ from ..data.file_writing import (
     temporary_beside,
     write_text_whole,
 )
-from ..data.locking import exclusive
+from ..data.locking import claimed
+from ..data.progress import progress_bar
 from ..data.worker_processes import end_with_parent
 from ..model.processing_priorrg import PriorRGInputError
 
@@ -281,7 +280,7 @@ class FeatureCache:
     def verify(self, progress: bool = False) -> int:
         """Reads every tensor and compares its checksum. Returns how many; raises [`FeatureCacheError`] at the first damaged one."""
         self._checked.clear()
-        for key, kind in tqdm(self.shard_of, desc="verify", disable=not progress):
+        for key, kind in progress_bar(self.shard_of, description="verifying", unit="tensors", shown=progress):
             self.read(key, kind)
         return len(self.shard_of)
 
@@ -471,11 +470,10 @@ def precompute_features(
         "num_layers": config.num_hidden_layers,
         "notice": "Features of chest X-rays: treat them like the images. Research use only, not for clinical decisions.",
     }
-    claim_folder(
-        folder, "feature cache", ("manifest.json", "features-*", "unreadable.json"),
+    with claimed(
+        folder, "feature cache", ("manifest.json", "features-*", "unreadable.json"), "a run that precomputes features",
         recognised=json_file_with("format", "encoder", "preprocessing")(folder / MANIFEST_NAME),
-    )  # fmt: skip
-    with exclusive(folder, "a run that precomputes features", folder=True):
+    ):  # fmt: skip
         _prepare_folder(folder, manifest)
         return _fill(
             FeatureCache(folder),
@@ -510,7 +508,7 @@ def _fill(
         worker_init_fn=end_with_parent,
     )
     device = vision_model.device
-    with tqdm(total=len(todo), desc="vision features", unit="image", disable=not progress) as bar:
+    with progress_bar(total=len(todo), description="vision features", unit="images", shown=progress) as bar:
         for batch in loader:
             unreadable.update({key: reason for key, _, reason in batch if reason is not None})
             readable = [(key, pixels) for key, pixels, _ in batch if pixels is not None]

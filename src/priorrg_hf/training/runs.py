@@ -16,8 +16,8 @@ from transformers import AutoConfig, HfArgumentParser, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from transformers.utils import logging
 
-from ..data.file_writing import OutputError, claim_folder, read_json_object
-from ..data.locking import exclusive
+from ..data.file_writing import OutputError, read_json_object
+from ..data.locking import claimed
 from ..model.folder_loading import check_device, check_json_files, clear_folder_errors, load_model, load_processor
 from ..model.modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration
 from ..model.processing_priorrg import PriorRGProcessor
@@ -32,6 +32,9 @@ from .training_args import (
 
 
 logger = logging.get_logger(__name__)
+
+DEFAULT_TOKENIZER = "distilbert/distilgpt2"
+CONFIGS_FOLDER = Path(__file__).parent / "configs"
 
 
 @dataclass
@@ -50,8 +53,16 @@ class DataArguments:
     image_root: str | None = field(
         default=None, metadata={"help": "Folder that image paths are relative to; by default that of the table."}
     )
-    columns: dict | str | None = field(
-        default=None, metadata={"help": 'Names of your columns as JSON, e.g. \'{"findings": "report_text"}\'.'}
+    columns: dict | None = field(
+        default=None, metadata={"help": "Field -> your column, as a mapping, e.g. findings: REPORT_TEXT."}
+    )
+    reports: str | None = field(
+        default=None,
+        metadata={"help": "MIMIC-CXR: folder or zip of the report texts, where they aren't beside the tables."},
+    )
+    revision: str | None = field(default=None, metadata={"help": "Hub data set: branch, tag or commit."})
+    all_items: bool = field(
+        default=False, metadata={"help": "Annotation file: keep items with an empty findings_factual_serialization."}
     )
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     validation_split: str = field(
@@ -79,9 +90,11 @@ class ModelArguments:
             "configuration, or a model folder or Hub id: stage 1's result for stage 2, or a converted checkpoint to fine-tune."
         },
     )
-    tokenizer: str = field(
-        default="distilbert/distilgpt2",
-        metadata={"help": "GPT-2 vocabulary of a new model: folder or Hub id. PriorRG's seven tokens are added."},
+    tokenizer: str | None = field(
+        default=None,
+        metadata={
+            "help": f"GPT-2 vocabulary of a new model: folder or Hub id; by default {DEFAULT_TOKENIZER}. PriorRG's seven tokens are added."
+        },
     )
     image_size: int | None = field(
         default=None,
@@ -110,19 +123,31 @@ class ModelArguments:
     lora_rank: int = field(default=16, metadata={"help": "Rank of the adapters."})
 
 
+class _ArgumentParser(HfArgumentParser):
+    def error(self, message: str):
+        raise ValueError(message)  # argparse itself prints a page of usage and ends the process
+
+
+def run_argument_parser(training_arguments: type[PriorRGRecipeArguments]) -> HfArgumentParser:
+    """The parser of everything a run can be told: data, model, and each field of the trainer's arguments."""
+    return _ArgumentParser((DataArguments, ModelArguments, training_arguments))
+
+
 def parse_run_arguments(
     training_arguments: type[PriorRGRecipeArguments], options: Mapping[str, Any], extra: Sequence[str] = ()
 ) -> tuple[DataArguments, ModelArguments, PriorRGRecipeArguments]:
     """Arguments of a run from a mapping (a configuration file, command-line options) and further `--name value` strings.
 
-    Raises `ValueError` for a name that none of the argument classes has, with the nearest one that exists.
+    Raises `ValueError` for a name that none of the argument classes has, with the nearest one that exists, and for a wrong value.
     """
-    parser = HfArgumentParser((DataArguments, ModelArguments, training_arguments))
+    parser = run_argument_parser(training_arguments)
     known = {action.dest for action in parser._actions}
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise ValueError(f"unknown argument {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if not isinstance(options.get("columns"), (Mapping, type(None))):
+        raise ValueError(f"columns must map fields to columns, got {options['columns']!r}")
     parser.set_defaults(**options)
     *arguments, unknown = parser.parse_args_into_dataclasses(args=list(extra), return_remaining_strings=True)
     if unknown:
@@ -132,13 +157,20 @@ def parse_run_arguments(
 
 
 def read_argument_file(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads a JSON or YAML file with arguments of a run."""
-    if Path(path).suffix.lower() not in (".yaml", ".yml"):
+    """Arguments of a run from a JSON or YAML file, or from a packaged one by its name, such as `finetune_8gpu`."""
+    path = Path(path)
+    packaged = CONFIGS_FOLDER / f"{path.name}.json"
+    if not path.exists() and path.name == str(path) and packaged.is_file():
+        path = packaged
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in CONFIGS_FOLDER.glob("*.json")))
+        raise ValueError(f"{path} is neither a file nor the name of a packaged configuration ({names})")
+    if path.suffix.lower() not in (".yaml", ".yml"):
         return read_json_object(path)
     import yaml
 
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -157,12 +189,15 @@ def load_training_examples(arguments: DataArguments) -> dict[str, Any]:
     from ..data import as_examples, check_patient_disjoint, load_studies
 
     if arguments.data is None:
-        raise ValueError("no study table given: pass `data`")
-    columns = json.loads(arguments.columns) if isinstance(arguments.columns, str) else arguments.columns
-    if columns is not None and not isinstance(columns, dict):
-        raise ValueError(f"columns must be a JSON object of field names to columns, got a {type(columns).__name__}")
+        raise ValueError("no studies given: pass --data STUDIES (-d), or `data` in the configuration")
     studies = load_studies(
-        arguments.data, format=arguments.data_format, image_root=arguments.image_root, columns=columns
+        arguments.data,
+        format=arguments.data_format,
+        image_root=arguments.image_root,
+        columns=arguments.columns,
+        reports=arguments.reports,
+        revision=arguments.revision,
+        require_factual_serialization=not arguments.all_items,
     )
     if arguments.train_split not in studies:
         raise ValueError(f"{arguments.data} has no split {arguments.train_split!r}; it has {', '.join(studies)}")
@@ -298,7 +333,9 @@ def _new_processor_and_config(arguments: ModelArguments, views: Sequence[str]):
     if arguments.vision is not None and arguments.image_size is None:
         image_size = AutoConfig.from_pretrained(arguments.vision).image_size
     known = settings.get("view_positions")
-    processor = new_processor(arguments.tokenizer, image_size, known or _views_with_defaults(views))
+    processor = new_processor(
+        arguments.tokenizer or DEFAULT_TOKENIZER, image_size, known or _views_with_defaults(views)
+    )
     return processor, new_config(arguments.model, processor, image_size=image_size)
 
 
@@ -344,13 +381,12 @@ def _output_folder(training, data: DataArguments, model: ModelArguments, stage: 
         yield
         return
     folder, goes_on = Path(training.output_dir), _goes_on(training)
-    with exclusive(folder, f"priorrg {stage}", folder=True):
-        ours = any(damage_of(path, contents=False) is None for path in folder.glob("checkpoint-*"))
-        sources = [source for source in (data.data, model.model) if source]
-        claim_folder(
-            folder, f"training, {stage}", RUN_FILES, sources=() if goes_on else sources, overwrite=training.overwrite_output_dir,
-            recognised=ours,
-        )  # fmt: skip
+    ours = any(damage_of(path, contents=False) is None for path in folder.glob("checkpoint-*"))
+    sources = [source for source in (data.data, model.model) if source and not goes_on]
+    with claimed(
+        folder, f"training, {stage}", RUN_FILES, f"priorrg {stage}", sources=sources, overwrite=training.overwrite_output_dir,
+        recognised=ours,
+    ):  # fmt: skip
         holds_run = has_checkpoints(folder) or (folder / "config.json").is_file()
         if holds_run and not goes_on and not training.overwrite_output_dir:
             raise OutputError(
@@ -358,9 +394,8 @@ def _output_folder(training, data: DataArguments, model: ModelArguments, stage: 
                 "folder, or replace it (overwrite_output_dir, --overwrite_output_dir)."
             )
         if holds_run and not goes_on:
-            for path in folder.glob(
-                "checkpoint-*"
-            ):  # of the replaced run: it would be taken for the newest of this one
+            # Those of the replaced run would be taken for the newest of this one.
+            for path in folder.glob("checkpoint-*"):
                 shutil.rmtree(path, ignore_errors=True)
         yield
 
@@ -432,6 +467,7 @@ def run_precompute(
     autocast: bool = False,
     seed: int = 42,
     verify: bool = False,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Computes the vision features of a table's training and validation images; see `precompute_features`.
 
@@ -457,9 +493,10 @@ def run_precompute(
         batch_size=batch_size,
         num_workers=num_workers,
         autocast=autocast,
+        progress=progress,
     )
     if verify:
-        facts["verified"] = FeatureCache(folder).verify(progress=True)
+        facts["verified"] = FeatureCache(folder).verify(progress=progress)
     return facts
 
 
@@ -507,6 +544,7 @@ __all__ = [
     "load_training_examples",
     "parse_run_arguments",
     "read_argument_file",
+    "run_argument_parser",
     "run_finetuning",
     "run_precompute",
     "run_pretraining",

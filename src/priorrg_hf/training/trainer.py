@@ -15,7 +15,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import PreTrainedModel, Seq2SeqTrainer, Trainer
-from transformers.trainer_callback import EarlyStoppingCallback
+from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
@@ -43,6 +43,7 @@ from .losses import (
     restore_random_state,
     without_batch_norm_updates,
 )
+from .progress import ProgressLine
 from .samplers import LengthBucketSampler, text_lengths
 from .training_args import PriorRGContrastiveTrainingArguments, PriorRGReportTrainingArguments
 
@@ -160,6 +161,9 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             **kwargs,
         )
         self._sampler: LengthBucketSampler | None = None
+        # A notebook's table stays.
+        if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):
+            self.add_callback(ProgressLine())
         self.add_callback(EpochCallback(self.data_collator, self))
         if args.early_stopping_patience and args.eval_strategy != IntervalStrategy.NO:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=args.early_stopping_patience))
