@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ..data.file_writing import OutputError, read_json_object
 from ..data.locking import claimed
-from ..model.folder_loading import check_device, check_json_files, clear_folder_errors, load_model, load_processor
+from ..data.model_folders import check_device, check_json_files, clear_folder_errors, load_model, load_processor
 from ..model.modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration
 from ..model.processing_priorrg import PriorRGProcessor
 from .checkpointing import damage_of, has_checkpoints
