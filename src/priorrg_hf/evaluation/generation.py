@@ -235,9 +235,14 @@ def example_id_of(row: Mapping[str, Any]) -> str:
     return str(name)
 
 
+def _encodable(text: str) -> str:
+    """Halves of surrogate pairs, which no tokenizer takes, are joined or replaced by the sign for what is unknown."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def cut_references(processor, references: Sequence[str | None]) -> list[str | None]:
     """The references as the model's tokenizer cuts them at its report length: what published scores compare with."""
-    texts = [text if text is not None else "" for text in references]
+    texts = [_encodable(text) if text is not None else "" for text in references]
     if not texts:
         return []
     cut = processor.post_process_reports(processor.encode_reports(texts, "generation")["labels"])
