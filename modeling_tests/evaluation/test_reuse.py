@@ -194,7 +194,9 @@ def test_a_finished_file_is_not_shrunk_silently(model, processor, rows, tmp_path
     grown = [*rows, {**rows[0], "example_id": "e9"}]
     assert generate_reports(model, processor, grown, output, **SETTINGS).generated == 1
     summary = generate_reports(model, processor, rows[:3], output, on_mismatch="rewrite", **SETTINGS)
-    assert (summary.resumed, summary.dropped) == (3, 3) and "3 earlier reports of other studies dropped" in str(summary)
+    assert (summary.resumed, summary.dropped) == (3, 3) and "3 earlier reports of other studies dropped" in str(
+        summary
+    )
     fewer = generate_reports(model, processor, rows[:2], output, resume=False, **SETTINGS)
     assert (fewer.generated, fewer.dropped) == (2, 1) and "1 earlier reports" in str(fewer)
 
@@ -260,9 +262,7 @@ def test_reports_of_another_model_or_setting_are_refused(model, processor, rows,
     with pytest.raises(OtherReportsError, match=rf"5 of another model or of other settings \(.*{words}"):
         generate_reports(other, other_processor, rows, output, **{**SETTINGS, **settings})
     before = lines(output)
-    summary = generate_reports(
-        other, other_processor, rows, output, on_mismatch="rewrite", **{**SETTINGS, **settings}
-    )
+    summary = generate_reports(other, other_processor, rows, output, on_mismatch="rewrite", **{**SETTINGS, **settings})
     assert summary.rewritten == 5 and lines(output) != before
     # also where a foreign info file claims otherwise
     shutil.copy(info_path(output), tmp_path / "info")
@@ -302,7 +302,9 @@ def test_images_of_every_kind_count_by_their_content(tmp_path):
     def image_of(source):
         return RowFingerprints().of({"image": source})["image"]
 
-    assert image_of(path) == image_of(tmp_path / "a.bmp") == image_of(content) == image_of({"path": path, "bytes": None})
+    assert (
+        image_of(path) == image_of(tmp_path / "a.bmp") == image_of(content) == image_of({"path": path, "bytes": None})
+    )
     assert image_of({"path": None, "bytes": content}) == image_of(path)
     assert image_of(f"file://{path}") == image_of(path)
     assert image_of(Image.fromarray(array)) == image_of(Image.fromarray(array.copy()))

@@ -163,9 +163,7 @@ def pretrain(table, start, output, **arguments):
         disable_tqdm=True, eval_strategy="no", lr_scheduler_type="constant", load_best_model_at_end=False,
         metric_for_best_model=None, save_strategy="steps", save_steps=1, loss_plot=False, **arguments,
     )  # fmt: skip
-    return runs.run_pretraining(
-        runs.DataArguments(data=str(table)), runs.ModelArguments(model=str(start)), training
-    )
+    return runs.run_pretraining(runs.DataArguments(data=str(table)), runs.ModelArguments(model=str(start)), training)
 
 
 def contents(folder):
