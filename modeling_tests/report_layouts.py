@@ -343,7 +343,7 @@ class _Draw:
             body_text = body
         self.lines.append(f"{self.indent}{header}{gap}{body_text}")
         for name in names or ((kind,) if kind != "technique" else ()):
-            if re.search("[A-Za-z]", body):
+            if re.search("[A-Za-z]", body) or name not in ("findings", "impression"):
                 self.sections[name] = " ".join(filter(None, [self.sections.get(name), body]))
         if kind in ("findings", "impression", "both"):
             self.answer.append(body)

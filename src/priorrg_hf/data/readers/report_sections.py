@@ -72,6 +72,8 @@ _PAGE = re.compile(
     r"^[ ]*(?:\((?:over|cont(?:inued|'d|\.)?)\)|page \d+(?: of \d+)?)[ ]*$", re.MULTILINE | re.IGNORECASE
 )
 _SPACE = re.compile(r"\s+")
+# "top-" at the end of a line, "normal" at the start of the next; not "pre-" and "and"
+_HYPHEN_WRAP = re.compile(r"(?<=[A-Za-z])-\n[ ]?(?=[a-z])(?!(?:and|or|to)\b)")
 _BLANK = re.compile(r"\n[ ]*\n")
 _TAG = re.compile(r"</?(?P<name>b|strong|u|i|em|br|p|div|span|h[1-6]|li|ul)\b[^<>\n]{0,60}>", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.?!:;])[ \n]+|\n[ ]*")
@@ -138,8 +140,8 @@ class _Mark:
 def report_sections(text: str) -> dict[str, str]:
     """The sections found: any of `findings`, `impression`, `indication`, `history`, `comparison`, with white space collapsed.
 
-    A section that occurs twice is joined in order; `FINDINGS AND IMPRESSION` counts as both. De-identification marks (`___`) stay; a
-    section without a letter (`___.`) is left out.
+    A section that occurs twice is joined in order; `FINDINGS AND IMPRESSION` counts as both. De-identification marks (`___`) stay;
+    findings and impressions without a letter (`___.`) are left out.
     """
     text = _plain(text)
     # the last wrapper with a report behind it: some systems write the words at the end as well
@@ -211,7 +213,7 @@ def _marks(text: str) -> list[_Mark]:
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
         if header is not None and not match[1].startswith(
-            ("COMPARED", "CLINICAL ")
+            ("COMPARED", "CLINICAL ", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
@@ -245,6 +247,7 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
         and bool(line)
         and line[-1] not in ".?!:;_"
         and ":" not in line
+        and not line.isupper()
     )
 
 
@@ -271,7 +274,7 @@ def _marks_alone(text: str) -> list[_Mark]:
                 before.endswith("\n\n") or before.endswith("\n \n") or before.rstrip(" \n")[-1:] in ("", *".?!:;_")
             )
             goes_on = behind[:1].islower() or not (
-                opened or marked or behind[:1].isupper() or behind[:1] in "_0123456789"
+                opened or marked or behind[:1].isupper() or behind[:1] in "_?0123456789"
             )
             if not (words[0].isupper() or marked) or (goes_on and not marked):
                 continue
@@ -374,11 +377,12 @@ def _bodies(text: str, marks: list[_Mark]) -> dict[str, str]:
         body = text[start:end]
         if set(names) & set(CONTEXT):
             body = _context_body(body, reported, views="comparison" in names)
+        body = _HYPHEN_WRAP.sub("-", body)
         body = _SPACE.sub(" ", _RULE_WITHIN.sub(" ", body)).strip()
         body = body[2:] if body[:2] == "- " and " - " not in body else body  # "FINDINGS: - Clear" is no list
         body = re.sub(r"^(?:\*\*|__(?!_))[ ]*|[ ]*(?<!_)(?:\*\*|__)$", "", body)
         for name in names:
-            if re.search(r"[^\W\d_]", body):
+            if body and (name in CONTEXT or re.search(r"[^\W\d_]", body)):
                 sections.setdefault(name, []).append(body)
     return {name: " ".join(parts) for name, parts in sections.items()}
 
