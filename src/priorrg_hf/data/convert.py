@@ -4,14 +4,23 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .file_writing import write_text_whole
+from .file_writing import (
+    OutputError,
+    explain_full_disk,
+    read_json_object,
+    replace_file,
+    temporary_beside,
+    write_text_whole,
+)
 from .image_files import ImagePlaces, image_file_content, scheme_of
 from .loading import load_studies
+from .locking import exclusive
 from .progress import progress_bar
 from .readers import ReaderOptions, open_reader
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
@@ -19,12 +28,13 @@ from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
 
 
 STATE_FILE = "conversion.json"
 FORMATS = ("parquet", "arrow")
 _ROWS_AT_ONCE = 100
+_SHARD = re.compile(r".+-\d{5}-of-\d{5}\.(parquet|arrow)")
 
 
 @dataclass
@@ -71,22 +81,44 @@ def convert_studies(
         `Conversion`.
 
     Raises:
-        `FileExistsError`: `out` holds something else and `overwrite` isn't given. Otherwise as `load_studies`.
+        `OutputError` (a `FileExistsError`): `out` holds something else and `overwrite` isn't given, holds shards that no conversion wrote,
+            or is where the studies are read from. `LockedError`, `DiskFullError` (both `OSError`). Otherwise as `load_studies`.
     """
     if to not in FORMATS:
         raise ValueError(f"to is one of {', '.join(FORMATS)}, got {to!r}")
     if shard_size < 1:
         raise ValueError(f"shard_size is at least 1, got {shard_size}")
+    out = Path(out)
+    _check_place(source, out)
     problems: list[tuple[str, StudyError]] = []
     studies = load_studies(source, strict=strict, problems=problems, progress=progress, **options)
-    out = Path(out)
-    plan = {name: -(-len(part) // shard_size) for name, part in studies.items()}
     key = _key(studies, to, embed_images, shard_size)
     root, allow_outside = _image_root(source, options), bool(options.get("allow_outside_image_root"))
     places = ImagePlaces(root, allow_outside, bool(options.get("allow_urls"))) if embed_images else None
     # Whoever reads the shards on this machine finds the images where this source had them.
     state = _state(key, None if embed_images else os.sep if allow_outside else root)
-    _prepare(out, state, overwrite)
+    with exclusive(out, "priorrg data convert", folder=True):
+        _prepare(out, state, overwrite)
+        return _write_shards(studies, out, state, problems, to, places, shard_size, strict, progress)
+
+
+def _check_place(source: str | os.PathLike, out: Path) -> None:
+    """Raises `OutputError` where the shards would come to lie in, or in place of, what is read."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise OutputError(f"{out} is a link or a file, not a folder; name a folder for the shards")
+    place = Path(str(source))
+    if not place.exists():  # a Hub id
+        return
+    folder = (place if place.is_dir() else place.parent).resolve()
+    if out.resolve() == folder and (place.is_dir() or place.suffix in (".parquet", ".arrow")):
+        raise OutputError(f"{out} is where the studies are read from; name another folder for the shards")
+
+
+def _write_shards(
+    studies: "DatasetDict", out: Path, state: dict[str, Any], problems: list, to: str, places: ImagePlaces | None, shard_size: int,
+    strict: bool, progress: bool,
+) -> Conversion:  # fmt: skip
+    plan = {name: -(-len(part) // shard_size) for name, part in studies.items()}
     result = Conversion(out, dict.fromkeys(studies, 0), 0, 0, problems)
     with progress_bar(total=sum(map(len, studies.values())), description="converting", shown=progress) as bar:
         for name, part in studies.items():
@@ -145,18 +177,28 @@ def _state(key: str, image_root: str | None) -> dict[str, Any]:
 
 def _prepare(out: Path, new_state: dict[str, Any], overwrite: bool) -> None:
     key = new_state["key"]
-    out.mkdir(parents=True, exist_ok=True)
-    for leftover in out.glob("*.partial"):
-        leftover.unlink()
     shards = [path for path in out.iterdir() if path.suffix in (".parquet", ".arrow")]
     try:
-        state = json.loads((out / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        state = read_json_object(out / STATE_FILE)
+    except FileNotFoundError:
         state = {}
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{error}; it is no record of a conversion. Choose another folder, or remove the file"
+        ) from None
+    ours = {"schema_version", "key"} <= set(state)
+    foreign = [path for path in shards if not (ours and _SHARD.fullmatch(path.name))]
+    if (state and not ours) or foreign:
+        # Not even with `overwrite`: what no conversion wrote is never deleted.
+        what = foreign[0].name if foreign else STATE_FILE
+        raise OutputError(f"{out / what} was not written by a conversion; choose another folder, or remove the file")
+    for leftover in out.glob(".*.tmp"):  # under our lock: of a run that was killed
+        if _SHARD.match(leftover.name[1:]):
+            leftover.unlink()
     same, complete = state.get("key") == key, bool(state.get("complete"))
     if shards and (not same or (complete and overwrite)):
         if not overwrite:
-            raise FileExistsError(
+            raise OutputError(
                 f"{out} holds {len(shards)} shards of another conversion (or the source has changed since). "
                 "Choose another folder, or overwrite it (overwrite=True, --overwrite)"
             )
@@ -184,9 +226,13 @@ def _write_shard(
 
     features = study_features() if "images" in part.column_names else example_features()
     schema, lost = features.arrow_schema, []
-    partial = path.with_name(path.name + ".partial")
+    temporary = temporary_beside(path)
     with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(_writer(partial, schema, to))
+        stack.enter_context(
+            explain_full_disk(path, "The shards written before it are complete, and will be taken over.")
+        )
+        stack.callback(temporary.unlink, missing_ok=True)
+        sink = stack.enter_context(_writer(temporary, schema, to))
         for start in range(rows.start, rows.stop, _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, rows.stop)
             if places is not None:
@@ -203,7 +249,8 @@ def _write_shard(
                 table = part.with_format("arrow")[start:stop].select(schema.names).cast(schema)
             sink.write_table(table)
             advance(stop - start)
-    os.replace(partial, path)
+        sink.close()
+        replace_file(temporary, path)
     return lost
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .file_writing import explain_full_disk
 from .linking import link_priors
 from .progress import progress_bar
 from .readers import Reader, ReaderOptions, open_reader
@@ -221,7 +222,8 @@ def _from_rows(reader, folder, split, fractions, seed, found, strict, progress) 
     place = folder / _cache_key(reader, split, fractions, seed)
     summary = _read_summary(place) if reader.files() else None
     if summary is None or (strict and summary["problems"]):
-        summary = _write_splits(reader, place, split, fractions, seed, strict, progress)
+        with explain_full_disk(place, "This is the cache of tables as they were read; the source is unchanged."):
+            summary = _write_splits(reader, place, split, fractions, seed, strict, progress)
     found.extend((where, StudyError(*fields)) for where, fields in summary["problems"])
     reader.notes = summary["notes"]
     return datasets.DatasetDict(
@@ -235,7 +237,8 @@ def _cache_key(reader: Reader, split, fractions, seed) -> str:
     files = []
     for path in reader.files():
         status = path.stat()
-        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns])
+        # The time of the last change of any kind as well: size and modification time can be put back.
+        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     identity = [SCHEMA_VERSION, reader.name, os.path.abspath(reader.source), options, files]
     identity += [normalize_split(split), None if fractions is None else list(fractions.items()), seed]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]

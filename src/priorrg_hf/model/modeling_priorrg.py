@@ -132,6 +132,12 @@ class PriorRGPreTrainedModel(PreTrainedModel):
         elif isinstance(module, PriorRGForContrastivePretraining):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
 
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+        """Resizes the word embeddings. The vocabulary of the decoder, also of one to come, follows: one tokenizer serves both."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        self.config.vocab_size = embeddings.num_embeddings
+        return embeddings
+
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
         """As `PreTrainedModel.from_pretrained`. Checkpoints hold weights only, so what goes with them is set anew: a frozen

@@ -8,21 +8,35 @@ evaluation with the images encoded once.
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import PreTrainedModel, Seq2SeqTrainer, Trainer
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
+from ..data.file_writing import DiskFullError, disk_is_full
+from ..data.locking import exclusive
 from ..data.values import is_placeholder
+from ..data.worker_processes import WorkerStart
 from .augmentation import ChestXrayAugmentation
 from .callbacks import BatchShares, EpochCallback, TrainingReport
-from .checkpointing import WholeCheckpointsMixin, recover_interrupted_saves
+from .checkpointing import (
+    CheckpointError,
+    WholeCheckpointsMixin,
+    check_best,
+    complete_checkpoint_in_words,
+    recover_interrupted_saves,
+    resumable_checkpoint,
+    set_damaged_aside,
+)
 from .data_collator import BATCH_METADATA, PriorRGDataCollator, SkippedStudies
 from .distributed import synchronize_batch_norm, world_size
+from .interruption import signals_raise
 from .losses import (
     embedding_gradients,
     pooled_contrastive_loss,
@@ -242,8 +256,11 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
     def _with_own_generator(dataloader):
         # Starting worker processes draws a seed for them. Drawn from the global generator it would shift the dropout masks whenever a
         # resumed run starts its workers at another moment than the uninterrupted one (persistent workers do).
-        # accelerate wraps the loader that is iterated over.
-        getattr(dataloader, "base_dataloader", dataloader).generator = torch.Generator().manual_seed(0)
+        # accelerate wraps the loader that is iterated over. (And workers end with this process, see `WorkerStart`.)
+        loader = getattr(dataloader, "base_dataloader", dataloader)
+        loader.generator = torch.Generator().manual_seed(0)
+        if isinstance(loader, torch.utils.data.DataLoader) and loader.num_workers:
+            loader.worker_init_fn = WorkerStart(loader.worker_init_fn)
         return dataloader
 
     def get_train_dataloader(self):
@@ -275,19 +292,62 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             raise ValueError(
                 "the training set is empty: no study with findings, or a split that the table does not have"
             )
+        self._check_before_training()
+        if self.args.process_index != 0:
+            return self._train_reported(self._agreed_checkpoint(resume_from_checkpoint), **kwargs)
+        with exclusive(self.args.output_dir, f"a training run (stage: {self.stage})", folder=True):
+            return self._train_reported(self._agreed_checkpoint(resume_from_checkpoint), **kwargs)
+
+    def _check_before_training(self) -> None:
+        """Raises `ValueError` for settings under which a stage would run and learn nothing."""
+
+    def _agreed_checkpoint(self, resume_from_checkpoint) -> str | None:
+        """The checkpoint to go on from, looked for and compared with its manifest by the main process alone."""
+        answer: list[Any] = [None, None]
         if self.args.should_save:
             recover_interrupted_saves(self.args.output_dir)
+        if self.args.process_index == 0:
+            try:
+                answer[0] = resumable_checkpoint(resume_from_checkpoint, self.args.output_dir)
+                if answer[0] is not None:
+                    if self.args.load_best_model_at_end:
+                        check_best(answer[0])
+                    if Path(answer[0]).parent == Path(self.args.output_dir):
+                        set_damaged_aside(self.args.output_dir, answer[0])
+            except (CheckpointError, ValueError) as error:
+                answer[1] = error
+        if self.args.world_size > 1:
+            broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]
+
+    def _train_reported(self, resume_from_checkpoint: str | None, **kwargs):
         report = TrainingReport(self)
+        with signals_raise() as interruption:
+            try:
+                output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            except BaseException as error:
+                # A signal to the whole group ends the workers too, and their end may be noticed first.
+                error = interruption.received or error
+                if self.state.max_steps:
+                    try:
+                        report.write("stopped", f"{type(error).__name__}: {error}")
+                    except OSError as failure:  # a full disk, say: what stopped the run is the error to show
+                        logger.warning(f"training_report.json could not be written ({failure})")
+                if error is interruption.received:
+                    raise error from None
+                if disk_is_full(error) and not isinstance(error, CheckpointError):
+                    raise CheckpointError(
+                        f"no space left to write into {self.args.output_dir} ({error}). "
+                        f"{complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with "
+                        "resume_from_checkpoint=True."
+                    ) from error
+                raise
         try:
-            output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        except BaseException as error:
-            if self.state.max_steps:
-                try:
-                    report.write("stopped", f"{type(error).__name__}: {error}")
-                except OSError as failure:  # a full disk, say: what stopped the run is the error to show
-                    logger.warning(f"training_report.json could not be written ({failure})")
-            raise
-        report.write("finished")
+            report.write("finished")
+        except DiskFullError as error:
+            raise CheckpointError(str(error)) from error
         return output
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
@@ -379,6 +439,27 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
             raise TypeError(
                 f"stage 1 trains PriorRGForContrastivePretraining, got {type(model).__name__}. A stage-2 checkpoint has no logit "
                 "scale any more and its encoder is already fine-tuned; start stage 1 from the backbones or from a stage-1 folder."
+            )
+
+    def _check_before_training(self) -> None:
+        args = self.args
+        together = args.train_batch_size * args.world_size
+        if args.gradient_cache:
+            together *= args.gradient_accumulation_steps
+        if together < 2:
+            raise ValueError(
+                "stage 1 tells the studies of a batch apart, and a batch of one study has a loss of 0: nothing would be learned. Set "
+                "per_device_train_batch_size to 2 or more (the recipe: 32), or gradient_cache=True with gradient_accumulation_steps."
+            )
+        if not _has_two_studies(self.train_dataset):
+            raise ValueError(
+                "stage 1 tells studies apart, and the training set has a single one: nothing would be learned."
+            )
+        evaluates = args.eval_strategy != IntervalStrategy.NO and self.eval_dataset is not None
+        if evaluates and args.eval_batch_size * args.world_size < 2:
+            raise ValueError(
+                "the evaluation loss of batches of one study is 0 for every model, so it cannot choose one. Set "
+                "per_device_eval_batch_size to 2 or more, or eval_strategy='no'."
             )
 
     def _embed(self, model: nn.Module, inputs: dict[str, Any]):
@@ -479,6 +560,19 @@ def _datasets(train_dataset, eval_dataset) -> list:
     """The datasets that are there; an evaluation dataset may be a dictionary of several."""
     evaluations = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
     return [dataset for dataset in (train_dataset, *evaluations) if dataset is not None]
+
+
+def _has_two_studies(dataset) -> bool:
+    """Whether a dataset has studies to tell apart. One that is streamed is not looked into."""
+    if dataset is None or not hasattr(dataset, "__len__"):
+        return True
+    if hasattr(dataset, "column_names"):
+        pairs = zip(dataset["patient_id"], dataset["study_id"], strict=True)
+    else:
+        pairs = ((row.get("patient_id"), row.get("study_id")) for row in dataset)
+    pairs = iter(pairs)
+    first = next(pairs, None)
+    return any(pair != first for pair in pairs)
 
 
 def _finite_rows(*embeddings: torch.Tensor) -> torch.Tensor:
