@@ -59,7 +59,7 @@ EXAMPLES = {
 @pytest.mark.parametrize("symptom", EXAMPLES)
 def test_examples(symptom):
     text, expected = EXAMPLES[symptom]
-    assert report_sections(text) == {name: body for name, body in expected.items() if any(map(str.isalpha, body))}
+    assert report_sections(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,31 @@ def _reader_class(name: str) -> type[Reader]:
     return getattr(importlib.import_module(f".{module}", __package__), cls)
 
 
+class PatientSplits:
+    """The splits of patients; leading zeros may be lost on either side, where that leaves no doubt who is meant."""
+
+    def __init__(self, splits: dict[str, str]):
+        self.splits = splits
+        self.unplaced: set[str] = set()
+        self._plain: dict[str, str | None] = {}
+        for patient in splits:
+            plain = _without_zeros(patient)
+            self._plain[plain] = patient if plain not in self._plain else None
+
+    def of(self, patient: str | None) -> str | None:
+        """The split of a patient, or `None`."""
+        if patient is None or not self.splits:
+            return None
+        found = patient if patient in self.splits else self._plain.get(_without_zeros(patient))
+        if found is None:
+            self.unplaced.add(patient)
+        return self.splits.get(found)
+
+
+def _without_zeros(patient: str) -> str:
+    return (patient.lstrip("0") or "0") if patient.isdigit() else patient
+
+
 def load_split_file(folder: Path) -> dict[str, str]:
     """Patient id -> split from a `splits.json` of `{split: [patient ids]}` beside the studies; empty where there is none."""
     path = folder / "splits.json"
