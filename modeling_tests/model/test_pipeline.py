@@ -210,7 +210,7 @@ def test_a_study_record_is_taken_as_it_is(write, expected):
 
 def test_a_prior_that_only_its_table_can_find_is_refused(write):
     for prior in ("s1", {"study_id": "s1", "image": None}):
-        with pytest.raises(ValueError, match=r"study_id 's2'\), prior: it names another study .* load_studies"):
+        with pytest.raises(ValueError, match=r"study_id 's2'\), prior: it names another study .*load_studies"):
             write({"image": image(0), "study_id": "s2", "prior": prior})
     with pytest.raises(ValueError, match="view_position: 'PA', but view says 'AP'"):
         write({"image": image(0), "view": "AP", "view_position": "PA"})
