@@ -21,7 +21,7 @@ from .linking import link_priors
 from .progress import progress_bar
 from .readers import Reader, ReaderOptions, open_reader
 from .readers.base import Row
-from .readers.hub import usable_studies
+from .readers.hub import normalized, usable_studies
 from .schema import (
     DEFAULT_FRACTIONS,
     SCHEMA_VERSION,
@@ -68,6 +68,9 @@ def load_studies(
     reports: str | os.PathLike | None = None,
     require_factual_serialization: bool = True,
     revision: str | None = None,
+    date_order: str | None = None,
+    allow_outside_image_root: bool = False,
+    allow_urls: bool = False,
     strict: bool = False,
     problems: list[tuple[str, StudyError]] | None = None,
     cache_dir: str | os.PathLike | None = None,
@@ -77,8 +80,8 @@ def load_studies(
 
     Args:
         source (`str` or path): a table, an annotation file, a folder, a `save_to_disk` folder, or a Hub data set's name.
-        format (`str`, *optional*): `"table"`, `"dicom"`, `"annotation"`, `"mimic-cxr"`, `"iu-xray"` or `"hub"`; by default it is
-            detected and logged.
+        format (`str`, *optional*): `"table"`, `"dicom"`, `"annotation"`, `"r2gen"`, `"mimic-cxr"`, `"iu-xray"` or `"hub"`; by default
+            it is detected and logged.
         image_root (path, *optional*): folder of relative image paths; by default the folder of the source.
         columns (mapping, *optional*): field -> column name, e.g. `{"findings": "REPORT_TEXT"}`.
         split (`str`, *optional*): if the source has splits, only this one is given; if not, all studies get this name. By
@@ -90,6 +93,11 @@ def load_studies(
         reports (path, *optional*): folder or zip of MIMIC-CXR reports.
         require_factual_serialization (`bool`, defaults to `True`): of published annotations, see `ReaderOptions`.
         revision (`str`, *optional*): of a Hub data set.
+        date_order (`str`, *optional*): `"day-first"` or `"month-first"`: what a date like `03/04/2021` means. Without it such dates are
+            errors.
+        allow_outside_image_root (`bool`, defaults to `False`): read images that lie outside of the image root, or to which links lead
+            out of it. By default such studies are left out and named.
+        allow_urls (`bool`, defaults to `False`): let images be http and https addresses.
         strict (`bool`, defaults to `False`): raise at the first study that can't be used. By default it is left out, logged and
             counted.
         problems (`list`, *optional*): receives `(place, StudyError)` of each study that was left out.
@@ -111,6 +119,9 @@ def load_studies(
         reports=None if reports is None else os.path.abspath(reports),
         require_factual_serialization=require_factual_serialization,
         revision=revision,
+        date_order=date_order,
+        allow_outside_image_root=allow_outside_image_root,
+        allow_urls=allow_urls,
         cache_dir=str(folder),
         progress=progress,
     )
@@ -135,15 +146,20 @@ def load_studies(
 
 
 def read_rows(reader: Reader) -> Iterator[Row]:
-    """The reader's rows in storage form: each is `(place, row)` or `(place, StudyError)`."""
+    """The reader's rows in storage form: each is `(place, row)` or `(place, StudyError)`. Fills `reader.notes`."""
+    places, date_order = reader.image_places(), reader.options.date_order
     for where, row in reader.rows():
         if isinstance(row, StudyError):
             yield where, row
             continue
         try:
-            yield where, validate_row(row, where=where)
+            row = validate_row(row, where=where, date_order=date_order, changes=reader.changes)
+            places.check_row(row)
         except StudyError as error:
             yield where, error
+        else:
+            yield where, row
+    reader.notes.extend(reader.changes.lines())
 
 
 def cache_folder(cache_dir: str | os.PathLike | None) -> Path:
@@ -173,14 +189,15 @@ def _datasets_progress(shown: bool):
 def _from_hub(reader: Any, split, fractions, seed, found, strict) -> "DatasetDict":
     import datasets
 
-    studies = {}
+    studies, places, date_order = {}, reader.image_places(), reader.options.date_order
     for name, part in reader.load().items():
-        part, problems = usable_studies(part, name)
+        part, problems = usable_studies(part, name, places, date_order)
         if strict and problems:
             raise problems[0][1]
         found.extend(problems)
         if len(part):
-            studies[normalize_split(name)] = part
+            studies[normalize_split(name)] = normalized(part, reader.changes, date_order)
+    reader.notes.extend(reader.changes.lines())
     studies = datasets.DatasetDict(studies)
     if not studies:
         return studies

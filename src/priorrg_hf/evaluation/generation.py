@@ -17,9 +17,9 @@ from typing import Any
 
 from ..data.file_writing import explain_full_disk, write_text_whole
 from ..data.locking import exclusive
+from ..data.model_folders import check_device
 from ..data.progress import progress_bar
 from ..data.worker_processes import end_with_parent
-from ..model.folder_loading import check_device
 from ..version import __version__
 from .fingerprints import (
     RowFingerprints,

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ..data.file_writing import OutputError, read_json_object
 from ..data.locking import claimed
-from ..model.folder_loading import check_device, check_json_files, clear_folder_errors, load_model, load_processor
+from ..data.model_folders import check_device, check_json_files, clear_folder_errors, load_model, load_processor
 from ..model.modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration
 from ..model.processing_priorrg import PriorRGProcessor
 from .checkpointing import damage_of, has_checkpoints
@@ -64,6 +64,14 @@ class DataArguments:
     all_items: bool = field(
         default=False, metadata={"help": "Annotation file: keep items with an empty findings_factual_serialization."}
     )
+    date_order: str | None = field(
+        default=None,
+        metadata={"help": "day-first or month-first: what dates like 03/04/2021 mean; without it they are errors."},
+    )
+    allow_outside_image_root: bool = field(
+        default=False, metadata={"help": "Read images that lie, or whose links lead, outside of the image root."}
+    )
+    allow_urls: bool = field(default=False, metadata={"help": "Let images be http and https addresses."})
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     validation_split: str = field(
         default="validation", metadata={"help": "Split to evaluate on; without it there is no evaluation."}
@@ -198,6 +206,9 @@ def load_training_examples(arguments: DataArguments) -> dict[str, Any]:
         reports=arguments.reports,
         revision=arguments.revision,
         require_factual_serialization=not arguments.all_items,
+        date_order=arguments.date_order,
+        allow_outside_image_root=arguments.allow_outside_image_root,
+        allow_urls=arguments.allow_urls,
     )
     if arguments.train_split not in studies:
         raise ValueError(f"{arguments.data} has no split {arguments.train_split!r}; it has {', '.join(studies)}")

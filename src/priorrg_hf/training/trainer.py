@@ -21,6 +21,7 @@ from transformers.utils import logging
 
 from ..data.file_writing import DiskFullError, disk_is_full
 from ..data.locking import exclusive
+from ..data.values import is_placeholder
 from ..data.worker_processes import WorkerStart
 from .augmentation import ChestXrayAugmentation
 from .callbacks import BatchShares, EpochCallback, TrainingReport
@@ -44,6 +45,7 @@ from .losses import (
     without_batch_norm_updates,
 )
 from .progress import ProgressLine
+from .resuming import RunSettings, check_resumed_settings
 from .samplers import LengthBucketSampler, text_lengths
 from .training_args import PriorRGContrastiveTrainingArguments, PriorRGReportTrainingArguments
 
@@ -165,6 +167,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):
             self.add_callback(ProgressLine())
         self.add_callback(EpochCallback(self.data_collator, self))
+        self.add_callback(RunSettings(self))
         if args.early_stopping_patience and args.eval_strategy != IntervalStrategy.NO:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=args.early_stopping_patience))
         # Own losses: means over a batch, to be divided by the number of accumulated batches.
@@ -346,6 +349,10 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         except DiskFullError as error:
             raise CheckpointError(str(error)) from error
         return output
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        check_resumed_settings(self, resume_from_checkpoint)
+        return super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _enter_training_mode(self, model: nn.Module) -> None:
         if self.args.freeze_batch_norm:
@@ -629,6 +636,27 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
         num_items = super()._get_num_items_in_batch(batch_samples, device)
         return num_items.clamp(min=1) if torch.is_tensor(num_items) else num_items
 
+    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test", **gen_kwargs):
+        """As [`~transformers.Seq2SeqTrainer.predict`]. Where rows have no findings, reports are written for all rows, without loss and metrics.
+
+        Raises `ValueError` for such rows without `predict_with_generate`: there is nothing to predict then.
+        """
+        missing = _without_findings(test_dataset)
+        if not missing or not isinstance(self.evaluation_collator, PriorRGDataCollator):
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix, **gen_kwargs)
+        what = f"{missing} of {len(test_dataset)} rows have no findings"
+        if not self.args.predict_with_generate:
+            raise ValueError(
+                f"{what}, so there is no loss to compute. Set predict_with_generate=True to have reports written."
+            )
+        logger.warning(f"{what}: reports are written, loss and metrics are left out")
+        collator, metrics = self.evaluation_collator, self.compute_metrics
+        self.evaluation_collator, self.compute_metrics = collator.for_evaluation(with_reports=False), None
+        try:
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix, **gen_kwargs)
+        finally:
+            self.evaluation_collator, self.compute_metrics = collator, metrics
+
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
         """Loss and, with `predict_with_generate`, written reports. The images are encoded once for both."""
         if prediction_loss_only or not self.args.predict_with_generate:
@@ -666,6 +694,14 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
             # Only unreadable studies in this batch: there is no report to lose on, and 0/0 would spoil the mean.
             return (torch.zeros_like(loss), *results[1:])
         return results
+
+
+def _without_findings(rows) -> int:
+    """How many example rows have no report to compare with."""
+    names = getattr(rows, "column_names", None)
+    if names is None:
+        return sum(is_placeholder(row.get("findings")) for row in rows)
+    return sum(map(is_placeholder, rows["findings"])) if "findings" in names else len(rows)
 
 
 def _pad_columns(tokens: torch.Tensor, width: int, value: int) -> torch.Tensor:

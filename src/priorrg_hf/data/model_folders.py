@@ -1,6 +1,6 @@
 """Model folders that are damaged, incomplete or malicious end in one clear error, and so do devices that are not there.
 
-No part of what travels with the weights: for the commands and the trainers.
+For the commands and the trainers.
 """
 
 import contextlib
@@ -103,7 +103,7 @@ def check_json_files(name: str | os.PathLike) -> None:
 
 def load_processor(name: str | os.PathLike):
     """[`PriorRGProcessor`] of a folder or Hub id. Raises [`ModelFolderError`]."""
-    from .processing_priorrg import PriorRGProcessor
+    from ..model.processing_priorrg import PriorRGProcessor
 
     with clear_folder_errors(name):
         check_json_files(name)
