@@ -11,10 +11,10 @@ import torch
 from hub_helpers import tiny_config, tiny_model, tiny_processor, tiny_stage_1
 from safetensors.torch import load_file, save_file
 
+from priorrg_hf.data.model_folders import ModelFolderError, check_device, clear_folder_errors
 from priorrg_hf.evaluation.generation import generate_reports
 from priorrg_hf.evaluation.loading import load_for_generation
 from priorrg_hf.evaluation.retrieval import load_stage_1
-from priorrg_hf.model.folder_loading import ModelFolderError, check_device, clear_folder_errors
 from priorrg_hf.publishing.hub import load_for_hub
 from priorrg_hf.training.runs import ModelArguments, build_for_finetuning, build_for_pretraining
 
