@@ -40,6 +40,7 @@ def check_device(device: str | torch.device) -> torch.device:
 @contextlib.contextmanager
 def clear_folder_errors(name: str | os.PathLike) -> Iterator[None]:
     """Turns what libraries raise at damaged or malicious files into [`ModelFolderError`]. Errors of the network stay as they are."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     try:
@@ -51,6 +52,9 @@ def clear_folder_errors(name: str | os.PathLike) -> Iterator[None]:
             f"{os.fspath(name)}: the weights cannot be read ({error}). The file is cut off or no safetensors file; copy or download "
             "it again."
         ) from error
+    except StrictDataclassError as error:
+        words = " ".join(str(error).split())[:500]
+        raise ModelFolderError(f"{os.fspath(name)}: config.json is not valid ({words}).") from error
     except (
         AttributeError,
         KeyError,
