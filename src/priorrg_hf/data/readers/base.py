@@ -1,6 +1,7 @@
 """What all readers share: their options, detection of the format, paths, and the way they name a place in a source."""
 
 import csv
+import difflib
 import importlib
 import json
 import os
@@ -243,11 +244,20 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
             raise ValueError(f"{path} can't be read as a table: {error}") from None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`" (did you mean 'findings'?)"` where something near is known, else nothing. Case does not matter."""
+    spellings = {entry.lower(): entry for entry in known}
+    near = difflib.get_close_matches(name.lower(), spellings, n=1)
+    return f" (did you mean {spellings[near[0]]!r}?)" if near else ""
+
+
 def check_fields(columns: Mapping[str, str], allowed: Iterable[str]) -> None:
     """Raises `ValueError` for a column mapping that names an unknown field."""
     for name, column in columns.items():
         if name not in allowed:
-            raise ValueError(f"--column {name}={column}: {name!r} is no field; the fields are {', '.join(allowed)}")
+            raise ValueError(
+                f"--column {name}={column}: {name!r} is no field{did_you_mean(name, allowed)}; the fields are {', '.join(allowed)}"
+            )
 
 
 def check_columns(available: Iterable[str], columns: Mapping[str, str], source: str | os.PathLike) -> None:
@@ -255,5 +265,6 @@ def check_columns(available: Iterable[str], columns: Mapping[str, str], source: 
     for name, column in columns.items():
         if column not in available:
             raise ValueError(
-                f"--column {name}={column}: {source} has no column {column!r}; it has {', '.join(available)}"
+                f"--column {name}={column}: {source} has no column {column!r}{did_you_mean(column, available)}; it has "
+                f"{', '.join(available)}"
             )
