@@ -17,6 +17,6 @@ def test_quoted_messages_exist():
     cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| ") and "message says" not in line]
     quoted = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
     assert len(quoted) >= 15
-    plain = re.sub(r"\{[^{}]*\}", "", source)
+    plain = re.sub(r"\{[^{}\n]*\}", "", source)
     missing = [text for text in quoted if text not in plain and text not in THEIRS]
     assert missing == []
