@@ -64,6 +64,14 @@ class ReaderOptions:
             raise ValueError(f"date_order is one of {', '.join(DATE_ORDERS)}, got {self.date_order!r}")
 
 
+# Options that only some readers have a use for: name on the command line -> field, usual value, for whom.
+_SPECIAL_OPTIONS = {
+    "--reports": ("reports", None, "MIMIC-CXR"),
+    "--all-items": ("require_factual_serialization", True, "the published annotation"),
+    "--revision": ("revision", None, "Hub data sets"),
+}
+
+
 class Reader:
     """Reads one source. Subclasses set `name` and `expects`, and implement `detect`, `files` and `rows`.
 
@@ -75,6 +83,7 @@ class Reader:
     name: str = ""
     expects: str = ""
     maps_columns: bool = False
+    reads_options: frozenset[str] = frozenset()  # fields of `ReaderOptions` that not every reader has a use for
 
     def __init__(self, source: str | os.PathLike, options: ReaderOptions):
         self.source, self.options = Path(source), options
@@ -148,6 +157,9 @@ def open_reader(source: str | os.PathLike, format: str | None, options: ReaderOp
     if format != "hub" and not Path(source).exists():
         raise FileNotFoundError(f"{source} does not exist")
     reader_class = _reader_class(format)
+    for option, (field_name, usual, wants) in _SPECIAL_OPTIONS.items():
+        if getattr(options, field_name) != usual and field_name not in reader_class.reads_options:
+            raise ValueError(f"{option} is for {wants}; {source} is read as {format}, which has no use for it")
     if options.columns and not reader_class.maps_columns:
         raise ValueError(
             f"--column is for tables and Hub data sets; {source} is read as {format}, which has fixed fields"
