@@ -5,6 +5,7 @@ taken over and what is new. Keys that belong to neither class are still named by
 """
 
 import contextvars
+import inspect
 import re
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ from .layers_priorrg import PriorRGPerceiver, PriorRGPerceiverAttention, PriorRG
 
 logger = logging.get_logger(__name__)
 
+# The decoder's cache, as argument and in outputs: `past_key_values` up to transformers 5.23, `cache` from 5.24 on (the old name, then
+# deprecated, goes in 5.40). Checked on 5.18 to 5.24.
+CACHE_NAME = "cache" if "cache" in inspect.signature(GPT2LMHeadModel.forward).parameters else "past_key_values"
 # Parts that some of the classes have -> names of their weights. Which class has which: `own_parts`.
 PARTS = {
     "decoder": r"^(decoder|memory_projection)\.",

@@ -106,7 +106,8 @@ class PriorRGConfig(PreTrainedConfig):
     ```"""
 
     model_type = "priorrg"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    # Two names of the decoder's cache, by version of transformers.
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]
     sub_configs = {"vision_config": Dinov2Config, "text_config": BertConfig, "decoder_config": GPT2Config}
 
     vision_config: dict | PreTrainedConfig | None = None

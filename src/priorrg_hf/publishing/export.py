@@ -74,7 +74,7 @@ class ExportableEncoder(nn.Module):
         # One step fills the cross-attention's cache; all else that it computes is pruned from the graph.
         start = torch.full_like(input_ids[:, :1], self.model.config.decoder_start_token_id)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self.model(decoder_input_ids=start, encoder_outputs=encoder_outputs, past_key_values=cache, use_cache=True)
+        self.model(decoder_input_ids=start, encoder_outputs=encoder_outputs, cache=cache, use_cache=True)
         return (encoder_outputs.last_hidden_state, *_stacked(cache.cross_attention_cache))
 
 
@@ -111,7 +111,7 @@ class ExportableDecoderStep(nn.Module):
         outputs = self.model(
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=(stand_in,),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         return (outputs.logits[:, -1], *_stacked(cache.self_attention_cache))
