@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass
 
 import torch
+import transformers
 from torch import nn
 from transformers import initialization as init
+from transformers.integrations import peft as peft_integration
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput, check_peft_version, logging
 from transformers.utils.output_capturing import OutputRecorder
 
 from .backbones_priorrg import copy_decoder, load_bert
@@ -109,6 +111,20 @@ class PriorRGContrastiveOutput(ModelOutput):
 def _saved_as(config: PriorRGConfig) -> str | None:
     """Class that a checkpoint was saved with, or `None` for a configuration that no model has saved."""
     return next(iter(config.architectures or ()), None)
+
+
+def _check_peft(method: str, instead: str) -> None:
+    """Raises `ImportError` where transformers refuses `method` for the version of PEFT, before anything is changed.
+
+    Which PEFT transformers wants for its own adapter methods is private to it. Checked on 5.18 (0.20.0) to 5.24 (0.22.0).
+    """
+    try:
+        check_peft_version(min_version=getattr(peft_integration, "MIN_PEFT_VERSION", "0"))
+    except ValueError as error:
+        raise ImportError(
+            f"`{method}` of transformers {transformers.__version__}: {str(error).rstrip('.')}. "
+            f"PEFT's own way takes older versions too: `{instead}`."
+        ) from None
 
 
 def _is_recorder(hook) -> bool:
@@ -205,6 +221,16 @@ class PriorRGPreTrainedModel(PreTrainedModel):
             + (f"new and to be trained: {', '.join(parts)}." if parts else "nothing is new.")
         )
         return new
+
+    def add_adapter(self, adapter_config, adapter_name: str | None = None) -> None:
+        """As in transformers, with an error that says what works where the installed PEFT is too old for transformers."""
+        _check_peft("add_adapter", "peft.get_peft_model(model, config)")
+        super().add_adapter(adapter_config, adapter_name=adapter_name)
+
+    def load_adapter(self, *args, **kwargs):
+        """As in transformers, with an error that says what works where the installed PEFT is too old for transformers."""
+        _check_peft("load_adapter", "peft.PeftModel.from_pretrained(model, folder)")
+        return super().load_adapter(*args, **kwargs)
 
     def tie_weights(self, missing_keys: set[str] | None = None, **kwargs):
         """As in transformers, but a decoder that is new as a whole has no weights to tie that could be missed."""

@@ -78,7 +78,8 @@ def lora_config(parts: Sequence[str] = ("decoder",), feed_forward: bool = False,
             `"FEATURE_EXTRACTION"`.
 
     Returns:
-        `peft.LoraConfig`: for `peft.get_peft_model` or `model.add_adapter`.
+        `peft.LoraConfig`: for `peft.get_peft_model`, or for `model.add_adapter` where PEFT is as new as transformers wants it (0.22 with
+            transformers 5.24).
 
     Raises:
         `ImportError`: PEFT is not installed.
