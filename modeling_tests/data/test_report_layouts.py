@@ -71,4 +71,4 @@ def test_examples(symptom):
 def test_hostile_texts_take_linear_time(text):
     begin = time.perf_counter()
     report_sections(text)
-    assert time.perf_counter() - begin < 10
+    assert time.perf_counter() - begin < 5

@@ -29,7 +29,8 @@ _AS_IT_IS = "a file of reports is scored as it is"
 REPORTS = Mode(
     "a file of reports",
     dict.fromkeys(
-        ("data", "format", "image_root", "reports", "all_items", "revision", "split", "views", "limit", "batch_size", "num_workers",
+        ("data", "format", "image_root", "reports", "all_items", "revision", "date_order", "allow_outside_image_root",
+         "allow_urls", "split", "views", "limit", "batch_size", "num_workers",
          "device", "dtype", "num_beams", "max_length", "strict", "no_resume"),
         _AS_IT_IS,
     ),

@@ -34,7 +34,8 @@ SINGLE = Mode(
     "--image",
     {
         **dict.fromkeys(
-            ("data", "format", "image_root", "column", "reports", "all_items", "revision", "split", "views", "limit", "strict",
+            ("data", "format", "image_root", "column", "reports", "all_items", "revision", "date_order",
+             "allow_outside_image_root", "allow_urls", "split", "views", "limit", "strict",
              "without_prior", "without_context", "no_resume"),
             _OF_A_SOURCE,
         ),

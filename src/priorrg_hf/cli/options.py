@@ -13,7 +13,7 @@ from .grammar import given, pairs, usage_error
 
 
 STUDIES, ONE, WRITING, SCORES, RUN, MODEL_PANEL = "Studies", "One study", "Writing", "Scores", "Run", "Model"
-FORMATS = ("table", "dicom", "annotation", "mimic-cxr", "iu-xray", "hub")
+FORMATS = ("table", "dicom", "annotation", "r2gen", "mimic-cxr", "iu-xray", "hub")
 
 
 def complete(*values: str):
@@ -71,6 +71,24 @@ class SourceOptions:
         typer.Option("--revision", rich_help_panel=STUDIES, help="Hub data set: branch, tag or commit."),
     ] = None
 
+    date_order: Annotated[
+        str | None,
+        typer.Option(
+            "--date-order",
+            metavar="ORDER",
+            rich_help_panel=STUDIES,
+            autocompletion=complete("day-first", "month-first"),
+            help="day-first or month-first: what 03/04/2021 means. Such dates are errors without it.",
+        ),
+    ] = None
+    allow_outside_image_root: Annotated[
+        bool,
+        typer.Option("--allow-outside", rich_help_panel=STUDIES, help="Read images outside of the image root."),
+    ] = False
+    allow_urls: Annotated[
+        bool, typer.Option("--allow-urls", rich_help_panel=STUDIES, help="Let images be http and https addresses.")
+    ] = False
+
     def require(self) -> str:
         """The source, which this command cannot do without."""
         if self.data is None:
@@ -91,6 +109,9 @@ class SourceOptions:
             "reports": self.reports,
             "require_factual_serialization": not self.all_items,
             "revision": self.revision,
+            "date_order": self.date_order,
+            "allow_outside_image_root": self.allow_outside_image_root,
+            "allow_urls": self.allow_urls,
         }
 
 

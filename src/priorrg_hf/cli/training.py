@@ -223,6 +223,9 @@ def _source_values(source: SourceOptions) -> dict[str, Any]:
         reports=None if source.reports is None else str(source.reports),
         revision=source.revision,
         all_items=source.all_items or None,
+        date_order=source.date_order,
+        allow_outside_image_root=source.allow_outside_image_root or None,
+        allow_urls=source.allow_urls or None,
     )
 
 

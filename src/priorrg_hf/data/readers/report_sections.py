@@ -39,7 +39,7 @@ _VIEWS_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _LINE_CAPITALS = re.compile(
-    rf"^{_PREFIX}([A-Z]{{4,20}}(?:[ ]?[/&]?[ ]?[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
+    rf"^{_PREFIX}([A-Z]{{4,20}}(?:(?:[ ]?[/&][ ]?|[ ])[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
     re.MULTILINE,
 )

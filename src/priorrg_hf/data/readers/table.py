@@ -13,6 +13,7 @@ A `splits.json` beside the table (`{split: [patient ids]}`) places patients that
 """
 
 import csv
+import dataclasses
 import json
 import re
 import sys
@@ -55,7 +56,10 @@ class TableReader(Reader):
         super().__init__(source, options)
         if self.source.is_dir():
             self.source = _table_in(self.source) or self.source / "studies.csv"
-        check_fields(self.options.columns, TABLE_FIELDS)
+        ours = {alias: name for name, alias in ALIASES.items()}
+        columns = {ours.get(name, name): column for name, column in self.options.columns.items()}
+        check_fields(columns, TABLE_FIELDS)
+        self.options = dataclasses.replace(self.options, columns=columns)
         self.wanted = {self.options.columns.get(name, name) for name in TABLE_FIELDS} | set(ALIASES.values())
         self.splits = PatientSplits(load_split_file(self.source.parent))
 
