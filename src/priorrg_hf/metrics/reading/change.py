@@ -1,0 +1,298 @@
+"""Step 6: which change belongs to which mention, by grammar.
+
+A change word is an adjective of the noun that it stands before, a noun with the finding after "in" or "of", a verb or predicate said of
+the finding before it, or, with nothing before it, said of the finding after it ("again seen is ..."). What belongs to no mention is
+handed back: it may be about a finding of the sentence before, or about the chest as a whole.
+"""
+
+from .clauses import PLACES, Clause, Event, Mention, Part
+from .scope import _side_after, subjects_before
+from .tokens import Chunk
+
+
+_FORWARD = frozenset((*PLACES, "regarding", "with respect to", "with regard to", "as regards", "in respect of", "in terms of", "concerning"))
+_NOT_PLACED = frozenset(("well", "appropriately", "satisfactorily", "correctly", "adequately", "properly", "recently", "high", "low", "newly placed", "optimally", "poorly", "previously"))  # fmt: skip
+_EARLIER = frozenset(("initial", "initially", "having", "had", "earlier", "original", "first", "after", "following", "despite", "once", "at first", "originally", "temporary", "transient", "brief", "transiently"))  # fmt: skip
+_ORDER = {"trace": 0, "small": 1, "mild": 1, "moderate": 2, "large": 3, "severe": 3}
+_DEVICE_NEW = frozenset(("new", "newly"))
+
+
+def label_of(chunk: Chunk) -> tuple[str | None, bool]:
+    """The change that a change word tells, after denial, and whether it is weak (says only that the finding is still there)."""
+    value, denied = chunk.value, chunk.denied
+    if value == "change":
+        return ("unchanged", False) if denied else (None, False)
+    if value == "asmuch":
+        return ("decreased", False) if denied else ("unchanged", False)
+    if value == "size":
+        return None, False
+    if denied:
+        if value in ("increased", "decreased"):
+            return "unchanged", "weak" in chunk.note
+        if value == "resolved":
+            return "unchanged", True
+        if value == "new":
+            return ("unchanged", True) if chunk.flags and "n" not in chunk.flags else (None, False)
+        return None, False
+    return value, "w" in chunk.flags
+
+
+def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
+    """Gives each change word to mentions of the clause; returns those that belong to none, with their place in it."""
+    left: list[tuple[int, Event]] = []
+    for index, chunk in enumerate(clause.chunks):
+        if chunk.tag == "MOVE":
+            for mention in subjects_before(clause, index) or clause.mentions[:1]:
+                mention.compares = True
+            continue
+        if chunk.tag == "DEVSTATE":
+            _device_state(clause, index, chunk)
+            continue
+        if chunk.tag != "CHG":
+            continue
+        label, weak = label_of(chunk)
+        targets, side = _targets(clause, index, chunk)
+        if "d" in chunk.flags:
+            targets = _devices(clause, index, chunk, targets)
+            if not targets and clause.mentions:
+                continue
+        for mention in targets:
+            mention.compares = True
+        if label is None:
+            continue
+        event = Event(label, weak, chunk, side, _is_earlier(clause, index), _is_step(clause, index))
+        if not targets:
+            left.append((index, event))
+        for mention in targets:
+            _give(clause, mention, event, index)
+    _compare_sizes(clause)
+    return left
+
+
+def _compare_sizes(clause: Clause) -> None:
+    """ "previously small, now moderate", "from large to small": two sizes tell a change."""
+    chunks = clause.chunks
+    sizes = [i for i, c in enumerate(chunks) if c.tag == "SEV"]
+    for one, two in zip(sizes, sizes[1:], strict=False):
+        from_to = chunks[one - 1].text.endswith("from") and chunks[two - 1].text == "to" if one else False
+        then_now = one and chunks[one - 1].tag == "CMPW" and any(c.tag == "NOW" for c in chunks[one:two])
+        now_then = chunks[two - 1].tag == "CMPW" and (two - one) < 8
+        if not (from_to or then_now or now_then):
+            continue
+        order = _ORDER[chunks[two].value] - _ORDER[chunks[one].value]
+        order = -order if now_then and not then_now else order
+        targets = next(([m] for m in clause.mentions if m.first <= one < m.index), None) or subjects_before(clause, one) or [m for m in clause.mentions if m.index > two][:1]
+        for mention in targets:
+            if order and not mention.events:
+                mention.events.append(Event("increased" if order > 0 else "decreased", False, chunks[two]))
+
+
+def _device_state(clause: Clause, index: int, chunk: Chunk) -> None:
+    mention = next(m for m in clause.mentions if m.index == index)
+    denied = any(c.tag in ("NOT", "NEG") for c in clause.chunks[max(0, index - 3) : index])
+    if denied and chunk.flags == "resolved":
+        mention.presence = "present"
+        return
+    if chunk.flags == "absent":
+        mention.presence = "absent"
+        return
+    mention.events.append(Event(chunk.flags, False, chunk))
+
+
+def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -> list[Mention]:
+    """The devices that a word like "removed" or "placed" is about."""
+    before = clause.chunks[index - 1] if index else None
+    if before is not None and chunk.value == "new" and before.text in _NOT_PLACED:
+        return []
+    devices = [m for m in targets if m.is_device]
+    if devices:
+        return devices
+    earlier = [m for m in clause.mentions if m.is_device and m.index < index]
+    return earlier[-1:] or [m for m in clause.mentions if m.is_device and m.index > index][:1]
+
+
+def _is_earlier(clause: Clause, index: int) -> bool:
+    before = clause.chunks[max(0, index - 3) : index]
+    after = clause.chunks[index + 1 : index + 3]
+    if any(c.text in ("was", "were", "had", "had been") for c in before) and any(c.text in ("yesterday", "initially", "earlier", "previously", "then", "last week", "before", "at first", "on the last", "on prior", "on the prior", "on the previous") for c in after):
+        return True
+    for position, chunk in enumerate(before):
+        if chunk.text in _EARLIER and not any(c.tag in ("COMMA", "FIND", "CONJ", "NOW", "SEP") for c in before[position + 1 :]):
+            return True
+    return False
+
+
+def _is_step(clause: Clause, index: int) -> bool:
+    """Whether it is marked as the latest step: "then the same", "unchanged today"."""
+    near = [*clause.chunks[max(0, index - 3) : index], *clause.chunks[index + 1 : index + 3]]
+    return any(c.tag == "NOW" for c in near)
+
+
+def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], str | None]:
+    """The mentions that the change word at `index` is about, and the one side of them that it names."""
+    for mention in clause.mentions:
+        if mention.first <= index < mention.index:
+            return _attributive(clause, index, mention), None
+        if mention.index < index < mention.last:
+            return [mention], None
+    if _is_noun(chunk):
+        target = _after_noun(clause, index)
+        if target is not None:
+            return [target, *_listed_after(clause, target, noun=True)], None
+    before = [m for m in clause.mentions if m.last <= index]
+    if not before:
+        target = _inverted(clause, index)
+        if target is not None:
+            return [target, *_listed_after(clause, target, noun=True)], None
+        return [], _side_after(clause, index)
+    side = _side_after(clause, index)
+    if any((c.tag == "PRON" or c.tag == "SIDE") and c.text in ("both", "all", "all of these", "both of these", "each") for c in clause.chunks[max(0, index - 3) : index]):
+        return [m for m in before if m.presence != "absent"], side
+    subjects = subjects_before(clause, index)
+    alive = [m for m in subjects if m.presence != "absent" or m.presence_chunk is None or m.presence_chunk.tag == "NEGPOST"]
+    if not alive and all(m.presence_chunk is not None and m.presence_chunk.tag == "NEG" for m in subjects):
+        later = [m for m in clause.mentions if m.first > index]
+        if later and not any(c.tag in ("COMMA", "CONJ", "V") for c in clause.chunks[index + 1 : later[0].first]):
+            return later[:1], None
+    return alive or subjects, side
+
+
+def _is_noun(chunk: Chunk) -> bool:
+    if "n" not in chunk.flags:
+        return False
+    word = chunk.text.split()[-1]
+    return not word.endswith("ed") or chunk.flags.strip("dw") == "n"
+
+
+def _attributive(clause: Clause, index: int, mention: Mention) -> list[Mention]:
+    """An adjective goes to its noun, and to nouns listed after it that have no determiner of their own."""
+    return [mention, *_listed_after(clause, mention)]
+
+
+def _listed_after(clause: Clause, mention: Mention, noun: bool = False) -> list[Mention]:
+    result = []
+    start = clause.mentions.index(mention)
+    previous = mention
+    for later in clause.mentions[start + 1 :]:
+        if later.relation != "list" or later.presence != mention.presence or _has_predicate(clause, later):
+            break
+        words = clause.chunks[later.first : later.index]
+        own = any(c.tag == "CHG" for c in words) or any(c.text in ("a", "an") for c in words)
+        if not noun:
+            joint = clause.chunks[previous.last : later.first]
+            own = own or any(c.tag in ("SEV", "ART", "NUM") for c in words) or not any(c.tag == "CONJ" for c in joint) and not _conj_follows(clause, later)
+        if own:
+            break
+        result.append(later)
+        previous = later
+    return result
+
+
+def _conj_follows(clause: Clause, mention: Mention) -> bool:
+    """Whether the list that the mention is in ends with "and" or "or"."""
+    start = clause.mentions.index(mention)
+    for one, two in zip(clause.mentions[start:], clause.mentions[start + 1 :], strict=False):
+        if two.relation != "list":
+            return False
+        if any(c.tag == "CONJ" for c in clause.chunks[one.last : two.first]):
+            return True
+    return False
+
+
+def _has_predicate(clause: Clause, mention: Mention) -> bool:
+    """Whether something else is said of the mention right after it."""
+    after = clause.chunks[mention.last : mention.last + 3]
+    if not after:
+        return False
+    if after[0].tag == "CHG" and "n" != after[0].flags:
+        return True
+    return after[0].tag == "V" and any(c.tag in ("CHG", "NEGPOST", "SEV") for c in after[1:])
+
+
+def _after_noun(clause: Clause, index: int) -> Mention | None:
+    """The finding after "increase in", "resolution of", "no change is seen in"."""
+    chunks = clause.chunks
+    position = index + 1
+    placed = False
+    while position < len(chunks):
+        chunk = chunks[position]
+        if chunk.tag == "FIND":
+            break
+        if chunk.tag == "PREP" and chunk.text in _FORWARD:
+            placed = True
+        elif chunk.tag in ("CONJ",) and position + 1 < len(chunks) and chunks[position + 1].tag in ("CHG", "ADV"):
+            pass
+        elif chunk.tag in ("COMMA", "SEP", "CONJ", "WITH", "STOP", "COLON", "HEDGE", "CAUSE", "AFTER", "REL", "PRON", "NEG", "EXCEPT", "DASH") and not placed:  # fmt: skip
+            return None
+        elif chunk.tag in ("SEP", "STOP", "WITH", "REL", "PRON", "EXCEPT", "AFTER", "CAUSE", "V"):
+            return None
+        position += 1
+    if not placed or position >= len(chunks):
+        return None
+    target = next((m for m in clause.mentions if m.index == position), None)
+    if target is None:
+        return None
+    between = chunks[index + 1 : target.first]
+    if any(c.tag == "COMMA" for c in between) and not any(c.tag in ("CMP", "CMPW") for c in between):
+        return None
+    return target
+
+
+def _inverted(clause: Clause, index: int) -> Mention | None:
+    """The finding after a change word with no finding before it: "again seen is ...", "there remains ...", "unchanged left effusion"."""
+    later = [m for m in clause.mentions if m.index > index]
+    if not later:
+        return None
+    gap = clause.chunks[index + 1 : later[0].first]
+    if any(c.tag in ("COMMA", "WITH", "SEP", "EXCEPT", "AFTER", "REL", "PRON", "STOP", "NEG", "DASH", "CAUSE") for c in gap):
+        weak = "w" in clause.chunks[index].flags
+        if not (weak and all(c.tag not in ("SEP", "STOP", "NEG", "COMMA", "EXCEPT") for c in gap)):
+            return None
+    if any(c.tag == "CONJ" for c in gap) and not any(c.tag == "CHG" for c in gap):
+        return None
+    if any(c.tag == "COLON" for c in gap) and clause.chunks[index].value == "change":
+        return None
+    return later[0]
+
+
+def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
+    if mention.is_device:
+        if event.label in ("increased", "decreased"):
+            return
+        if event.label == "unchanged" and _about_place_only(clause, index):
+            pass
+    if mention.parts and mention.first <= index < mention.index:
+        sides = [(i, c.value) for i, c in enumerate(clause.chunks[mention.first : mention.index], start=mention.first) if c.tag == "SIDE"]
+        own = next((side for i, side in sides if i > index), None) or (sides[-1][1] if sides else None)
+        for part in mention.parts:
+            if part.side == own:
+                part.events.append(event)
+        return
+    if event.side is not None and set(mention.sides) != {event.side} and (not mention.sides or "bilateral" in mention.sides or len(set(mention.sides)) > 1):  # fmt: skip
+        part = next((p for p in mention.parts if p.side == event.side), None)
+        if part is None:
+            mention.parts.append(part := Part(event.side))
+        part.events.append(event)
+        return
+    mention.events.append(event)
+
+
+def _about_place_only(clause: Clause, index: int) -> bool:
+    return False
+
+
+def latest(events: list[Event]) -> Event | None:
+    """The change that stands in the end: of several steps the last, but "still there" and "not gone" take back no direction."""
+    steps = [e for e in events if not e.earlier] or events
+    strong = [e for e in steps if not e.weak]
+    if not strong:
+        return steps[-1] if steps else None
+    last = strong[-1]
+    if last.label == "unchanged" and not last.step:
+        directed = [e for e in strong if e.label != "unchanged"]
+        if directed:
+            return directed[-1]
+    return last
+
+
+__all__ = ["attach_changes", "label_of", "latest"]

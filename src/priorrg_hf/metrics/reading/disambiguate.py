@@ -1,0 +1,162 @@
+"""Step 2b: words that mean one thing or another by what stands beside them ("both", "mildly", "remains possible")."""
+
+from .tokens import Chunk
+
+
+_NOUNS = frozenset(("increase", "decrease", "reduction", "improvement", "change", "changes", "growth", "progression", "worsening", "increases", "decreases", "reductions", "clearing", "difference", "deterioration", "enlargement", "regression", "diminution", "increment", "lessening", "resolution", "accumulation", "reaccumulation", "re accumulation", "development", "evolution", "extension", "increase in size", "decrease in size", "reduction in size", "increase in extent", "decrease in extent", "clearance"))  # fmt: skip
+_GRADING = frozenset(("mildly", "slightly", "minimally", "moderately", "markedly", "severely", "massively", "grossly", "extensively", "subtly", "faintly"))  # fmt: skip
+_TECHNICAL = frozenset(("technique", "technical", "projection", "projectional", "positioning", "position", "rotation", "inspiration", "apparent", "magnification", "exposure", "angulation", "differences", "technically", "portable", "supine", "penetration", "artefactual", "artifactual", "factors", "positional"))  # fmt: skip
+
+
+def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
+    """The chunks of a sentence with ambiguous ones settled, in place."""
+    for index, chunk in enumerate(chunks):
+        settle = _RULES.get(chunk.tag)
+        if settle is not None:
+            settle(chunks, index)
+    _apparent_changes(chunks)
+    return [c for c in chunks if c.tag != "PSEUDO"]
+
+
+def _next(chunks: list[Chunk], index: int, skip: tuple[str, ...] = ()) -> Chunk | None:
+    index += 1
+    while index < len(chunks) and chunks[index].tag in skip:
+        index += 1
+    return chunks[index] if index < len(chunks) else None
+
+
+def _both(chunks: list[Chunk], index: int) -> None:
+    following = _next(chunks, index, ("ART", "SEV", "ADV", "W", "LUNG", "CHG"))
+    near = _next(chunks, index)
+    if near is not None and near.tag in ("V",):
+        chunks[index].tag = "PRON"
+    elif following is not None and following.tag == "FIND" and following.text.endswith(("s", "ces", "ae")) and not following.text.endswith(("sis", "ss")):
+        chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
+    elif near is not None and near.tag in ("LUNG", "SIDE", "W", "ART") and not (following is not None and following.tag == "FIND"):
+        chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
+    elif near is not None and near.tag in ("CHG", "NOT", "ADV", "VSEEN", "NEGPOST"):
+        chunks[index].tag = "PRON"
+    else:
+        chunks[index].tag = "PSEUDO"
+
+
+def _hedge(chunks: list[Chunk], index: int) -> None:
+    chunk = chunks[index]
+    if chunk.text == "either":
+        place = next((i for i in range(index + 1, len(chunks)) if chunks[i].tag == "FIND"), None)
+        after = chunks[place + 1 :] if place is not None else []
+        if place is not None and place - index <= 2 and not any(c.tag == "CONJ" and c.value == "or" for c in after[:4]):
+            chunk.tag, chunk.value = "SIDE", "bilateral"
+    elif chunk.text in ("may", "might", "could", "would"):
+        following = _next(chunks, index, ("ADV", "W"))
+        if chunk.text == "would" and not (following is not None and following.text in ("be", "suggest", "favor", "favour")):
+            chunk.tag = "W"
+    elif chunk.text in ("raised", "borderline") and _next(chunks, index) is None:
+        chunk.tag = "HEDGEPOST"
+
+
+def _severity(chunks: list[Chunk], index: int) -> None:
+    chunk = chunks[index]
+    following = _next(chunks, index, ("ADV",))
+    if following is None:
+        return
+    adverb = chunk.text in _GRADING
+    if following.tag == "CHG":
+        size = following.note == "size" or following.text in ("enlarged", "widened")
+        noun = following.text in _NOUNS or (following.flags and not set(following.flags) & set("apv"))
+        if size and adverb:
+            return
+        slight = chunk.text in ("slight", "minor", "mild", "minimal") and following.value in ("increased", "decreased") and "g" not in following.flags and not _reaches_finding(chunks, index)
+        if adverb or noun or slight or (slight and following.value == "change"):
+            chunk.tag = "ADV"
+    elif adverb and following.tag == "W" and following.text.endswith("ed"):
+        chunk.tag = "ADV"
+    elif following.tag == "W" and following.text in ("displaced", "angulated", "comminuted", "impacted", "tortuous", "rotated", "kyphotic"):  # fmt: skip
+        chunk.tag = "ADV"
+
+
+def _reaches_finding(chunks: list[Chunk], index: int) -> bool:
+    """Whether only adjectives stand between here and a finding."""
+    for chunk in chunks[index + 1 :]:
+        if chunk.tag == "FIND":
+            return True
+        if chunk.tag not in ("CHG", "ADV", "SIDE", "SEV", "W", "LUNG"):
+            return False
+    return False
+
+
+def _change(chunks: list[Chunk], index: int) -> None:
+    chunk = chunks[index]
+    before = chunks[index - 1] if index else None
+    following = _next(chunks, index, ("ADV",))
+    if "w" in chunk.flags and following is not None and following.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2", "VERSUS"):
+        chunk.tag = "PSEUDO"
+    elif chunk.value == "new" and chunk.text == "developing" and following is not None and following.tag not in ("FIND", "SIDE", "SEV", "W", "LUNG"):
+        chunk.flags = "vp"
+    elif chunk.text in ("appearance of a", "appearance of an"):
+        chunk.flags = "n"
+    elif chunk.text in ("up", "down", "out", "more", "higher", "lower", "longer", "deeper", "settled", "spread", "progress", "expanded", "even", "up to") and not _degree_stands(chunks, index, before, following):
+        chunk.tag = "W"
+    elif chunk.text == "better" and following is not None and following.tag == "LUNG":
+        chunk.tag = "W"
+    elif chunk.text in ("position",):
+        chunk.tag = "W"
+
+
+def _degree_stands(chunks: list[Chunk], index: int, before: Chunk | None, following: Chunk | None) -> bool:
+    text = chunks[index].text
+    if text in ("up", "down", "out", "settled", "expanded"):
+        fits = before is None or before.tag in ("V", "FIND", "ADV", "COMMA", "SIDE", "LUNG", "NOW", "CONJ", "CHG", "DASH")
+        return fits and (following is None or following.tag not in ("W", "LUNG", "ART", "SIDE"))
+    if text in ("more", "higher", "lower", "longer", "deeper"):
+        return following is not None and (
+            following.tag in ("FIND", "SIDE") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more") or (text == "more" and following.tag == "W" and not following.text.endswith("ly"))
+        )
+    return True
+
+
+def _clear(chunks: list[Chunk], index: int) -> None:
+    """ "failed to clear", "has not cleared": the verb."""
+    before = [c for c in chunks[max(0, index - 2) : index]]
+    if any(c.text in ("to", "failed to", "yet to", "did not", "not") or c.tag == "NOT" and c.text.endswith("to") for c in before):
+        if not any(c.tag == "LUNG" for c in chunks[:index]) or any(c.text.endswith("to") for c in before):
+            chunks[index].tag, chunks[index].value, chunks[index].flags = "CHG", "resolved", "pv"
+
+
+def _look(chunks: list[Chunk], index: int) -> None:
+    """ "none" and "negative" with a finding after them deny it; "no longer" with an adjective of size ends it."""
+    chunk = chunks[index]
+    if chunk.text in ("none", "negative", "nil", "absent"):
+        following = _next(chunks, index, ("PREP",))
+        if following is not None and following.tag == "FIND" and chunk.text == "absent" and not any(c.tag == "FIND" for c in chunks[:index]):
+            chunk.tag, chunk.value = "NEG", "pre"
+
+
+def _now(chunks: list[Chunk], index: int) -> None:
+    """ "since" of time compares; "then" of order is a step."""
+
+
+_RULES = {"BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look}
+
+
+def _apparent_changes(chunks: list[Chunk]) -> None:
+    """A change said to be only apparent is none: "apparent increase, due to technique"."""
+    if not any(c.tag == "CHG" for c in chunks):
+        return
+    words = {word for c in chunks for word in c.text.split()}
+    if not words & _TECHNICAL:
+        return
+    seems = any(w in words for w in ("apparent", "apparently", "seeming", "seemingly", "likely", "probably", "projectional", "artefactual", "artifactual")) or words & {"due", "attributable", "related", "accounted", "explained", "reflects", "reflecting", "reflect", "secondary", "because"}  # fmt: skip
+    if "only" in words and "apparent" in words:
+        seems = True
+    if not seems:
+        return
+    last = max(i for i, c in enumerate(chunks) if set(c.text.split()) & _TECHNICAL)
+    for index, chunk in enumerate(chunks):
+        near = {w for c in chunks[max(0, index - 4) : index] for w in c.text.split()}
+        explained = any(set(c.text.split()) & {"due", "attributable", "related", "accounted", "explained", "reflects", "reflecting", "secondary", "because"} for c in chunks[index:last])
+        if chunk.tag == "CHG" and chunk.value in ("increased", "decreased", "new") and ("apparent" in near or "apparently" in near or (explained and index < last) or "only" in words and "apparent" in words):
+            chunk.value = "unchanged"
+
+
+__all__ = ["disambiguate"]
