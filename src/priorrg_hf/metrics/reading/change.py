@@ -149,6 +149,8 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
     if any((c.tag == "PRON" or c.tag == "SIDE") and c.text in ("both", "all", "all of these", "both of these", "each") for c in clause.chunks[max(0, index - 3) : index]):
         return [m for m in before if m.presence != "absent"], side
     subjects = subjects_before(clause, index)
+    if chunk.text in ("any longer", "any more", "anymore"):
+        return subjects, side
     alive = [m for m in subjects if m.presence != "absent" or m.presence_chunk is None or m.presence_chunk.tag == "NEGPOST"]
     if not alive and all(m.presence_chunk is not None and m.presence_chunk.tag == "NEG" for m in subjects):
         later = [m for m in clause.mentions if m.first > index]
@@ -256,12 +258,11 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
 
 
 def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
-    if mention.is_device:
-        if event.label in ("increased", "decreased"):
-            return
-        if event.label == "unchanged" and _about_place_only(clause, index):
-            pass
-    if mention.parts and mention.first <= index < mention.index:
+    if mention.is_device and event.label in ("increased", "decreased"):
+        return
+    if mention.parts and mention.first <= index < mention.index and any(
+        c.tag in ("SEV", "CHG") for c in clause.chunks[_joint(clause, mention) : mention.index]
+    ):
         sides = [(i, c.value) for i, c in enumerate(clause.chunks[mention.first : mention.index], start=mention.first) if c.tag == "SIDE"]
         own = next((side for i, side in sides if i > index), None) or (sides[-1][1] if sides else None)
         for part in mention.parts:
@@ -277,8 +278,10 @@ def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
     mention.events.append(event)
 
 
-def _about_place_only(clause: Clause, index: int) -> bool:
-    return False
+def _joint(clause: Clause, mention: Mention) -> int:
+    """Where the second of two groups of modifiers begins."""
+    joints = [i for i in range(mention.first, mention.index) if clause.chunks[i].tag in ("CONJ", "COMMA")]
+    return joints[-1] if joints else mention.index
 
 
 def latest(events: list[Event]) -> Event | None:

@@ -20,6 +20,9 @@ PLACES = frozenset(("in", "of", "at", "on", "within", "throughout", "along", "ov
 _NO_ADJECTIVES = frozenset(("there", "we", "i", "please", "note", "made", "yes", "evidence", "then", "so", "thus", "therefore", "because", "if", "when", "as", "by", "hence", "than", "not", "see", "patient", "found", "both"))  # fmt: skip
 
 
+_NOUN_FORMS = frozenset(("increase", "decrease", "change", "changes", "reduction", "difference", "increases", "decreases", "reductions", "improves", "improve"))  # fmt: skip
+
+
 @dataclass(slots=True)
 class Event:
     """A change told of a mention: the label, whether it only says that the finding is still there, its words, and the side it is told of."""
@@ -191,7 +194,7 @@ def find_mentions(clause: Clause) -> None:
 
 def _is_modifier(chunk: Chunk) -> bool:
     if chunk.tag == "CHG":
-        return "a" in chunk.flags and "p" != chunk.flags
+        return "a" in chunk.flags and chunk.text not in _NOUN_FORMS
     if chunk.tag == "HEDGE":
         return "adj" in chunk.flags
     if chunk.tag == "W":
@@ -315,6 +318,10 @@ def _divide(chunks: list[Chunk], previous: Mention, mention: Mention) -> None:
             while cut < mention.index and chunks[cut].tag in ("NOW", "CMPW", "CMP"):
                 cut += 1
             start = cut
+        elif not changes:
+            whole = [i for i in range(start, mention.index) if chunks[i].tag == "SIDE" and ("compare" in chunks[i].flags or " " in chunks[i].text)]
+            start = whole[-1] + 1 if whole else start
+            previous.last = max(previous.last, start)
     mention.first = start
 
 

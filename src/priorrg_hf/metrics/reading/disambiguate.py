@@ -14,6 +14,8 @@ def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
         settle = _RULES.get(chunk.tag)
         if settle is not None:
             settle(chunks, index)
+    _partial_resolution(chunks)
+    _not_any_longer(chunks)
     _apparent_changes(chunks)
     return [c for c in chunks if c.tag != "PSEUDO"]
 
@@ -132,11 +134,56 @@ def _look(chunks: list[Chunk], index: int) -> None:
             chunk.tag, chunk.value = "NEG", "pre"
 
 
-def _now(chunks: list[Chunk], index: int) -> None:
-    """ "since" of time compares; "then" of order is a step."""
 
 
-_RULES = {"BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look}
+_PARTIAL = frozenset(("partially", "partly", "partial", "incompletely", "incomplete", "nearly", "near", "almost", "mostly", "largely", "virtually", "subtotal", "substantially", "substantial", "somewhat", "further", "continued", "essentially", "much", "progressive", "significantly", "slowly", "gradually", "slow", "gradual", "beginning", "early", "some", "mild", "slight", "moderate", "considerable", "modest", "minimal"))  # fmt: skip
+
+
+def _partial_resolution(chunks: list[Chunk]) -> None:
+    """Any resolution that is only partial or under way is a decrease."""
+    for index, chunk in enumerate(chunks):
+        if chunk.tag != "CHG" or chunk.value != "resolved" or "d" in chunk.flags or chunk.text.startswith(("no longer", "not ", "complete", "full", "total")):
+            continue
+        before = index - 1
+        while before >= 0 and (chunks[before].tag in ("ADV", "CMPW", "W", "SEV", "ART") or chunks[before].flags == "apvw") and index - before < 4:
+            word = chunks[before].text.split()[-1] if chunks[before].text else ""
+            if word in _PARTIAL and not (word in ("some", "mild", "slight", "moderate", "minimal", "slow", "gradual", "slowly", "gradually", "much", "early") and chunk.text.endswith("ed")):
+                chunk.value = "decreased"
+            before -= 1
+
+
+def _not_any_longer(chunks: list[Chunk]) -> None:
+    """ "not visible today", "is not seen any longer": it was there."""
+    for index, chunk in enumerate(chunks):
+        if chunk.tag != "NEGPOST":
+            continue
+        after = chunks[index + 1 : index + 3]
+        if after and after[0].tag == "ANYLONGER" or any(c.tag == "NOW" and c.text in ("now", "today", "currently", "at present", "presently", "at this time") for c in after[:1]) or any(c.text in ("today", "now") for c in after[:2]):  # fmt: skip
+            chunk.tag, chunk.value, chunk.flags = "CHG", "resolved", "p"
+    place = next((i for i, c in enumerate(chunks) if c.tag == "ANYLONGER"), None)
+    if place is not None and any(c.tag == "NEG" and c.text == "no" for c in chunks[:place]):
+        chunks[place].tag, chunks[place].value, chunks[place].flags = "CHG", "resolved", "p"
+
+
+def _parenthetic(chunks: list[Chunk], index: int) -> None:
+    """ "The effusion, however, is larger": no boundary between a finding and what is said of it."""
+    chunk = chunks[index]
+    if chunk.text not in ("however", "though", "nevertheless", "nonetheless", "in contrast", "on the other hand", "by contrast", "conversely"):
+        return
+    before = chunks[index - 1] if index else None
+    after = _next(chunks, index)
+    if before is not None and before.tag == "COMMA" and after is not None and after.tag == "COMMA":
+        following = _next(chunks, index + 1)
+        if following is not None and following.tag in ("V", "CHG", "NOT", "ADV", "NEGPOST") and index > 1 and chunks[index - 2].tag in ("FIND", "SIDE", "LUNG", "W"):
+            before.tag = chunk.tag = after.tag = "PSEUDO"
+
+
+def _device_in(chunks: list[Chunk], index: int) -> None:
+    """ "Right line in." """
+    chunk = chunks[index]
+    following = _next(chunks, index)
+    if chunk.text == "in" and index and chunks[index - 1].tag == "FIND" and (following is None or following.tag in ("COMMA", "STOP", "SEP")):
+        chunk.tag, chunk.value, chunk.flags = "CHG", "new", "pd"
 
 
 def _apparent_changes(chunks: list[Chunk]) -> None:
@@ -158,5 +205,7 @@ def _apparent_changes(chunks: list[Chunk]) -> None:
         if chunk.tag == "CHG" and chunk.value in ("increased", "decreased", "new") and ("apparent" in near or "apparently" in near or (explained and index < last) or "only" in words and "apparent" in words):
             chunk.value = "unchanged"
 
+
+_RULES = {"BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
 
 __all__ = ["disambiguate"]

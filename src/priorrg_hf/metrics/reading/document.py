@@ -436,6 +436,9 @@ class Document:
 
 def _take_events(fact: Fact, events: list[Event]) -> None:
     for event in events:
+        gone = any(e.label == "resolved" for e in fact.events)
+        if gone and event.weak and event.label == "unchanged" and "again" in event.chunk.text.split():
+            event = Event("new", False, event.chunk, event.side, event.earlier, event.step)
         if event.chunk.note == "reaccum" and any(e.label == "resolved" for e in fact.events):
             event = Event("new", event.weak, event.chunk, event.side, event.earlier, event.step)
         fact.events.append(event)
@@ -493,7 +496,7 @@ def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
                 result = [c for c in result if c.tag != "CHG"]
             skipping = True
             continue
-        if skipping and (chunk.tag == "SEP" or (chunk.tag == "COMMA" and index + 1 < len(chunks) and chunks[index + 1].tag in ("NOW", "V", "NEG") )):
+        if skipping and (chunk.tag == "SEP" or (chunk.tag == "COMMA" and index + 1 < len(chunks) and (chunks[index + 1].tag in ("NOW", "V", "NEG") or chunks[index + 1].text in ("the", "there")))):
             skipping = False
         if not skipping:
             result.append(chunk)

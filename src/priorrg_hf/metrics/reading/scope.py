@@ -177,7 +177,7 @@ def _denies_predicate(clause: Clause, covered: list[Mention], negation: Chunk) -
     if verb is None or any(c.tag in ("COMMA", "CONJ", "NEG") for c in rest[:verb]):
         return False
     change = next((c for c in rest[verb:] if c.tag in ("CHG", "MOVE", "COMMA", "NEG", "FIND")), None)
-    if change is None or change.tag not in ("CHG", "MOVE"):
+    if change is None or change.tag not in ("CHG", "MOVE") or change.text in ("any longer", "any more", "anymore"):
         return False
     if change.value == "new" and "d" not in change.flags:
         return False
@@ -381,7 +381,7 @@ def _judge_organ(clause: Clause, mention: Mention, words: list[Chunk]) -> None:
     normal = next((c for c in words if c.tag == "NORMAL"), None)
     big = next((c for c in words if c.tag == "ABN" or (c.tag == "CHG" and (c.note == "size" or c.value in ("increased", "decreased"))) or (c.tag == "SEV" and c.value in ("large",))), None)
     hedge = next((c for c in words if c.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2")), None)
-    if big is not None and big.tag == "CHG" and (big.note == "size" or "enlarged" in big.text):
+    if big is not None and big.tag == "CHG" and (big.note == "size" or "enlarge" in big.text):
         if big.value == "resolved":
             return
         if big.denied or negated:
@@ -422,6 +422,10 @@ def settle_sides(clause: Clause) -> None:
         if len(groups) > 1:
             mention.parts = groups
             continue
+        mention.parts = _lobe_parts(before) or _lobe_parts(after)
+        if mention.parts:
+            mention.severity = _first_severity(before)
+            continue
         if mention.is_device and any(c.text in ("tip", "terminates", "terminating", "ending", "ends", "lead", "leads") for c in after):
             after = []
         if mention.is_device and any(c.tag == "FIND" for c in after):
@@ -433,11 +437,42 @@ def settle_sides(clause: Clause) -> None:
             elif chunk.tag == "BACKREF":
                 mention.sides.append(f"@{chunk.value}")
                 mention.side_chunks.append(chunk)
+        if not mention.sides and not mention.is_device:
+            mention.side_chunks = _stated_place(clause, mention)
+            mention.sides = [c.value if c.tag == "SIDE" else f"@{c.value}" for c in mention.side_chunks]
         mention.severity = _first_severity(before)
     _share_sides(clause)
     for index, chunk in enumerate(clause.chunks):
         if chunk.tag == "SEV":
             _predicate_severity(clause, index, chunk)
+
+
+def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
+    """The side in "is seen in the left base", "are scattered throughout both lungs", "is present on the right"."""
+    chunks, position, placed = clause.chunks, mention.last, False
+    seen = False
+    found: list[Chunk] = []
+    while position < len(chunks):
+        chunk = chunks[position]
+        if chunk.tag in ("V", "VSEEN", "ADV", "ANYLONGER") or (chunk.tag == "W" and not placed) or (chunk.tag == "CHG" and "w" in chunk.flags and not placed):
+            seen = seen or chunk.tag in ("V", "VSEEN") or chunk.text.endswith("ed")
+        elif chunk.tag == "PREP" and seen:
+            placed = True
+        elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
+            found.append(chunk)
+        elif placed and chunk.tag in ("ART", "LUNG", "W", "NUM", "STRUCT") or (chunk.tag == "CONJ" and found and _side_follows(chunks, position)):
+            pass
+        else:
+            break
+        position += 1
+    if position < len(chunks) and chunks[position].tag in ("FIND", "DEVSTATE"):
+        return []
+    return found
+
+
+def _side_follows(chunks: list[Chunk], position: int) -> bool:
+    rest = chunks[position + 1 : position + 4]
+    return any(c.tag == "SIDE" for c in rest) and not any(c.tag in ("V", "CHG", "FIND", "SEV") for c in chunks[position + 1 :])
 
 
 def _tip(clause: Clause, mention: Mention, chunk: Chunk) -> bool:
@@ -453,6 +488,17 @@ def _first_severity(chunks: list[Chunk]) -> Chunk | None:
     now = [c for i, c in levels if i and chunks[i - 1].tag == "NOW"]
     current = [c for i, c in levels if not (i and chunks[i - 1].tag == "CMPW")]
     return now[0] if now else current[0] if current else None
+
+
+def _lobe_parts(before: list[Chunk]) -> list[Part]:
+    """ "RUL and LLL nodules": a lobe of each side is named, which makes two findings."""
+    sides = [i for i, c in enumerate(before) if c.tag == "SIDE"]
+    if len(sides) != 2 or before[sides[0]].value == before[sides[1]].value:
+        return []
+    named = [i + 1 < len(before) and before[i + 1].text.split()[-1] in ("lobe", "zone", "lobes") for i in sides]
+    if not all(named) or not any(c.tag in ("CONJ", "COMMA") for c in before[sides[0] : sides[1]]):
+        return []
+    return [Part(before[i].value) for i in sides]
 
 
 def _groups(before: list[Chunk]) -> list[Part]:

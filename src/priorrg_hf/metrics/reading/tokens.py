@@ -60,6 +60,10 @@ class Sentence:
     new_line: bool = False
 
 
+# Marks that are spoken: "no effusion comma no pneumothorax period".
+_DICTATED = {"comma": ",", "period": ".", "colon": ":", "semicolon": ";"}
+
+
 def tokenize(text: str) -> list[Token]:
     """Tokens of a text with abbreviations expanded; a full stop in prepared text ("4 .5", "clear .") is one as elsewhere."""
     known = tables.abbreviations()
@@ -74,6 +78,14 @@ def tokenize(text: str) -> list[Token]:
             if word in ("there", "it", "that"):
                 word += "'s"
         glued = bool(tokens) and tokens[-1].end == start
+        if word in _DICTATED and tokens:
+            tokens.append(Token(_DICTATED[word], start, end, True))
+            continue
+        if word == "stop" and tokens and tokens[-1].text == "full":
+            tokens[-1] = Token(".", tokens[-1].start, end, True)
+            continue
+        if word == "cm" and not _number_near(lowered, start, start) and text[start:end] == "CM":
+            word = "cardiomegaly"
         long = known.get(word)
         if long is not None and not (word in ("dec", "min") and _number_near(lowered, start, end)):
             tokens += [Token(part, start, end, glued) for part in long]
