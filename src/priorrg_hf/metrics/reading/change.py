@@ -48,7 +48,7 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
         if chunk.tag == "DEVSTATE":
             _device_state(clause, index, chunk)
             continue
-        if chunk.tag != "CHG":
+        if chunk.tag != "CHG" or chunk.value == "size":
             continue
         label, weak = label_of(chunk)
         targets, side = _targets(clause, index, chunk)
@@ -125,7 +125,7 @@ def _is_earlier(clause: Clause, index: int) -> bool:
 def _is_step(clause: Clause, index: int) -> bool:
     """Whether it is marked as the latest step: "then the same", "unchanged today"."""
     near = [*clause.chunks[max(0, index - 3) : index], *clause.chunks[index + 1 : index + 3]]
-    return any(c.tag == "NOW" for c in near)
+    return any(c.tag == "NOW" or c.text == "since" for c in near)
 
 
 def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], str | None]:
@@ -252,7 +252,7 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
             return None
     if any(c.tag == "CONJ" for c in gap) and not any(c.tag == "CHG" for c in gap):
         return None
-    if any(c.tag == "COLON" for c in gap) and clause.chunks[index].value == "change":
+    if clause.chunks[index].value == "change":
         return None
     return later[0]
 
@@ -269,6 +269,9 @@ def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
             if part.side == own:
                 part.events.append(event)
         return
+    if event.side == "bilateral":
+        mention.sides = mention.sides or ["bilateral"]
+        event = Event(event.label, event.weak, event.chunk, None, event.earlier, event.step)
     if event.side is not None and set(mention.sides) != {event.side} and (not mention.sides or "bilateral" in mention.sides or len(set(mention.sides)) > 1):  # fmt: skip
         part = next((p for p in mention.parts if p.side == event.side), None)
         if part is None:

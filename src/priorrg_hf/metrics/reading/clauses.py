@@ -66,7 +66,7 @@ class Mention:
     group: int = 0
     head: bool = True
     compares: bool = False
-    refers: bool = False  # stands for an earlier mention ("it", "the right one")
+    trails: bool = False  # dictated with the size behind: "edema severe effusions moderate"
 
     @property
     def is_device(self) -> bool:
@@ -123,7 +123,7 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
     if position < len(chunks) and chunks[position].tag == "CONJ":
         position += 1
     start = position
-    while position < len(chunks) and chunks[position].tag in ("ART", "ADV", "PREP") and position - start < 3:
+    while position < len(chunks) and (chunks[position].tag in ("ART", "ADV", "PREP") or chunks[position].text == "one") and position - start < 4:
         position += 1
     if position >= len(chunks) or chunks[position].tag != "SIDE" or "compare" in chunks[position].flags:
         return False
@@ -319,10 +319,22 @@ def _divide(chunks: list[Chunk], previous: Mention, mention: Mention) -> None:
                 cut += 1
             start = cut
         elif not changes:
+            if previous.trails and chunks[start].tag == "SEV":
+                start += 1
+            if _trails(chunks, previous, start, mention):
+                mention.first, mention.trails = mention.index, True
+                return
             whole = [i for i in range(start, mention.index) if chunks[i].tag == "SIDE" and ("compare" in chunks[i].flags or " " in chunks[i].text)]
             start = whole[-1] + 1 if whole else start
             previous.last = max(previous.last, start)
     mention.first = start
+
+
+def _trails(chunks: list[Chunk], previous: Mention, start: int, mention: Mention) -> bool:
+    """ "edema severe effusions moderate": sizes stand behind."""
+    if mention.index - start != 1 or chunks[start].tag != "SEV" or previous.first != previous.index:
+        return False
+    return mention.index + 1 < len(chunks) and chunks[mention.index + 1].tag == "SEV"
 
 
 def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:

@@ -101,7 +101,10 @@ def _change(chunks: list[Chunk], index: int) -> None:
         chunk.tag = "W"
     elif chunk.text == "better" and following is not None and following.tag == "LUNG":
         chunk.tag = "W"
-    elif chunk.text in ("position",):
+    elif chunk.text == "clearing":
+        noun = following is not None and following.tag == "PREP" or before is not None and before.tag in ("NEG", "CMPW", "WITH", "ART")
+        chunk.value, chunk.flags = ("resolved", "n") if noun and not (before is not None and before.tag == "V") else ("decreased", "apg")
+    elif chunk.text == "back" and not (following is None or following.tag in ("COMMA", "STOP", "CONJ", "SEP", "NOW", "FIND", "SIDE", "NEG", "SEV", "PREP")):
         chunk.tag = "W"
 
 
@@ -206,6 +209,21 @@ def _apparent_changes(chunks: list[Chunk]) -> None:
             chunk.value = "unchanged"
 
 
-_RULES = {"BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
+def _deny_negation(chunks: list[Chunk], index: int) -> None:
+    """ "It would be wrong to call the lungs free of nodules.": they are there."""
+    for following in chunks[index + 1 : index + 6]:
+        if following.tag in ("NEG", "CLEAR"):
+            following.tag = "ASSERT"
+            return
+
+
+def _article(chunks: list[Chunk], index: int) -> None:
+    """ "There is one at the right apex": one of what was named."""
+    following = _next(chunks, index)
+    if chunks[index].text == "one" and (following is None or following.tag in ("PREP", "V", "COMMA", "STOP")):
+        chunks[index].tag = "PRON"
+
+
+_RULES = {"DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
 
 __all__ = ["disambiguate"]

@@ -139,6 +139,8 @@ class Document:
         said = [i for i, c in enumerate(chunks) if c.tag in ("CHG", "SEV", "NEGPOST", "HEDGEPOST", "MOVE", "HEDGEPOST2", "NOT", "NEGCHG", "HEDGE")]
         pronoun = next((i for i, c in enumerate(chunks) if c.tag == "PRON"), None)
         side = next((i for i, c in enumerate(chunks) if c.tag == "SIDE"), None)
+        if pronoun is not None and chunks[pronoun].text == "one" and side is not None:
+            said = said or [side]
         if not said or (pronoun is None and side is None and not self._goes_on(chunks, number)):
             return chunks
         antecedents = self._antecedents(chunks[pronoun] if pronoun is not None else None, chunks)
@@ -435,7 +437,10 @@ class Document:
 
 
 def _take_events(fact: Fact, events: list[Event]) -> None:
+    later_sentence = bool(fact.events)
     for event in events:
+        if later_sentence and not event.weak and event.label == "unchanged":
+            event = Event(event.label, False, event.chunk, event.side, event.earlier, True)
         gone = any(e.label == "resolved" for e in fact.events)
         if gone and event.weak and event.label == "unchanged" and "again" in event.chunk.text.split():
             event = Event("new", False, event.chunk, event.side, event.earlier, event.step)

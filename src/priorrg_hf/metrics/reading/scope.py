@@ -372,7 +372,10 @@ def _organs(clause: Clause) -> None:
         shared = number + 1 < len(clause.mentions) and clause.mentions[number + 1].kind == "organ" and clause.mentions[number + 1].relation == "list"
         if shared:
             limit = clause.mentions[number + 2].first if number + 2 < len(clause.mentions) else len(clause.chunks)
-        words = [*before, *clause.chunks[mention.last : limit]]
+        after = clause.chunks[mention.last : limit]
+        while after and after[-1].tag in ("NEG", "COMMA", "CONJ", "ADV", "ART", "HEDGE"):
+            after = after[:-1]  # of the next finding
+        words = [*before, *after]
         _judge_organ(clause, mention, words)
 
 
@@ -525,7 +528,7 @@ def _share_sides(clause: Clause) -> None:
     mentions = clause.mentions
     for position in range(len(mentions) - 1, 0, -1):
         one, two = mentions[position - 1], mentions[position]
-        if two.relation != "list" or one.sides or one.parts or one.is_device or two.is_device:
+        if two.relation not in ("list", "near") and not (two.relation == "with" and any(c.tag == "ADJACENT" for c in clause.chunks[one.last : two.index])) or one.sides or one.parts or one.is_device or two.is_device:
             continue
         after = [c for c in clause.chunks[two.index + 1 : two.last] if c.tag in ("SIDE", "BACKREF")]
         if after and two.sides and one.presence == two.presence:
@@ -541,6 +544,8 @@ def _share_sides(clause: Clause) -> None:
         bare = two.relation == "list" and not one.is_device and two.kind != "organ" and two.first == two.index and any(c.tag == "CONJ" for c in between) and one.last == one.index + 1  # fmt: skip
         if any("superimposed" in c.text for c in between) and not explains:
             adjacent = False
+        if two.relation == "cause" and one.presence == "absent":
+            explains = False
         if adjacent or explains or bare or (two.relation == "list" and one.relation in ("explain", "versus", "cause")):
             two.sides, two.side_chunks = list(one.sides), list(one.side_chunks)
 
@@ -572,7 +577,10 @@ def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
     if before is not None and before.tag == "SIDE" and following is not None and following.tag in ("COMMA", "CONJ") and len(targets) == 1 and any(c.tag == "SEV" for c in clause.chunks[index + 1 :]):
         side = before.value
     for mention in targets:
-        if side is not None and len(set(mention.sides)) != 1:
+        if side == "bilateral":
+            mention.sides = mention.sides or [side]
+            mention.severity = chunk
+        elif side is not None and len(set(mention.sides)) != 1:
             part = next((p for p in mention.parts if p.side == side), None)
             if part is None:
                 mention.parts.append(part := Part(side))
@@ -589,7 +597,7 @@ def _side_after(clause: Clause, index: int) -> str | None:
         position += 1
         while position < len(chunks) and chunks[position].tag in ("ART", "LUNG", "ADV"):
             position += 1
-        if position < len(chunks) and chunks[position].tag == "SIDE" and "compare" not in chunks[position].flags and chunks[position].value in ("left", "right"):  # fmt: skip
+        if position < len(chunks) and chunks[position].tag == "SIDE" and "compare" not in chunks[position].flags:  # fmt: skip
             return chunks[position].value
     return None
 
