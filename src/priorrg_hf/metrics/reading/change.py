@@ -76,7 +76,7 @@ def _compare_sizes(clause: Clause) -> None:
     for one, two in zip(sizes, sizes[1:], strict=False):
         from_to = chunks[one - 1].text.endswith("from") and chunks[two - 1].text == "to" if one else False
         then_now = one and chunks[one - 1].tag == "CMPW" and any(c.tag == "NOW" for c in chunks[one:two])
-        now_then = chunks[two - 1].tag == "CMPW" and (two - one) < 8
+        now_then = (chunks[two - 1].tag == "CMPW" and (two - one) < 8) or (chunks[two - 1].text in ("was", "were", "had been") and chunks[one - 1].tag == "NOW")
         if not (from_to or then_now or now_then):
             continue
         order = _ORDER[chunks[two].value] - _ORDER[chunks[one].value]
@@ -151,6 +151,8 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
     subjects = subjects_before(clause, index)
     if chunk.text in ("any longer", "any more", "anymore"):
         return subjects, side
+    if before[-1].is_device and before[-1].last == index and chunk.text.endswith(("in place", "in situ", "in position")):
+        return before[-1:], None
     alive = [m for m in subjects if m.presence != "absent" or m.presence_chunk is None or m.presence_chunk.tag == "NEGPOST"]
     if not alive and all(m.presence_chunk is not None and m.presence_chunk.tag == "NEG" for m in subjects):
         later = [m for m in clause.mentions if m.first > index]

@@ -135,6 +135,8 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
     if position >= len(chunks):
         return False
     chunk = chunks[position]
+    if chunk.text == "from" and position + 1 < len(chunks) and chunks[position + 1].tag == "SEV":
+        return True
     said = chunk.tag in ("V", "CHG", "SEV", "NEGPOST", "CLEAR", "NOT", "NOW", "NEGCHG") and not (chunk.tag == "CHG" and "n" == chunk.flags)
     rest = chunks[position + 1 :]
     return said and not _finding_in_phrase(chunks, position) and (chunk.tag != "CLEAR" or not any(c.tag == "LUNG" for c in rest))
@@ -183,6 +185,7 @@ def find_mentions(clause: Clause) -> None:
         previous = mention
     for earlier, later in zip(clause.mentions, clause.mentions[1:], strict=False):
         later.relation = _relation(clause, earlier, later)
+    _alternatives(clause)
     group, head = 0, True
     for mention in clause.mentions:
         if mention.relation in ("start", "break"):
@@ -190,6 +193,23 @@ def find_mentions(clause: Clause) -> None:
         elif mention.relation != "list":
             head = False
         mention.group, mention.head = group, head
+
+
+_UNSPECIFIC = frozenset(("opacity", "consolidation"))
+
+
+def _alternatives(clause: Clause) -> None:
+    """ "opacity, atelectasis versus pneumonia": the alternatives explain the opacity."""
+    mentions = clause.mentions
+    for one, two, three in zip(mentions, mentions[1:], mentions[2:], strict=False):
+        if two.relation != "list" or one.finding not in _UNSPECIFIC or any(c.tag == "NEG" for c in clause.chunks[: one.index]):
+            continue
+        joint = clause.chunks[one.last : two.first]
+        either = three.relation == "list" and any(c.tag == "CONJ" and c.value == "or" for c in clause.chunks[two.last : three.first])
+        if any(c.tag == "COMMA" for c in joint) and not any(c.tag == "CONJ" for c in joint) and (three.relation == "versus" or either):
+            two.relation = "explain"
+            if either:
+                three.relation = "versus"
 
 
 def _is_modifier(chunk: Chunk) -> bool:
@@ -229,6 +249,8 @@ def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     start = joint
     while start > floor and _is_modifier(chunks[start - 1]):
         start -= 1
+    if chunks[joint].tag == "COMMA" and before.tag == "SEV" and _size_follows(chunks, joint):
+        return False
     if not any(c.tag in ("SIDE", "SEV", "CHG") for c in chunks[start:joint]) and chunks[joint].tag == "COMMA":
         return False
     if start == 0:
@@ -239,6 +261,15 @@ def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     if stop.tag == "PREP":
         return start >= 2 and chunks[start - 2].tag not in ("FIND", "VSEEN", "LUNG", "W")
     return stop.tag in ("V", "NEG", "WITH", "HEDGE", "CAUSE", "COLON", "AFTER", "ASSERT", "VSEEN", "STOP") and not (stop.tag == "V" and chunks[joint].tag == "COMMA" and before.tag == "CHG")  # fmt: skip
+
+
+def _size_follows(chunks: list[Chunk], joint: int) -> bool:
+    for chunk in chunks[joint + 1 :]:
+        if chunk.tag == "SEV":
+            return True
+        if chunk.tag not in ("ART", "ADV", "NOW"):
+            return False
+    return False
 
 
 def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:

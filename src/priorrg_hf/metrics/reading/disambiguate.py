@@ -115,7 +115,7 @@ def _degree_stands(chunks: list[Chunk], index: int, before: Chunk | None, follow
         return fits and (following is None or following.tag not in ("W", "LUNG", "ART", "SIDE"))
     if text in ("more", "higher", "lower", "longer", "deeper"):
         return following is not None and (
-            following.tag in ("FIND", "SIDE") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more") or (text == "more" and following.tag == "W" and not following.text.endswith("ly"))
+            following.tag in ("FIND", "SIDE") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more")
         )
     return True
 

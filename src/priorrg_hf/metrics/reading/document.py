@@ -488,24 +488,47 @@ def _surely_compares(chunks: list[Chunk], index: int) -> bool:
 def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
     """The sentence without history, questions and advice, and without what says that there is nothing to compare with."""
     result: list[Chunk] = []
-    skipping = False
+    skipping: str | None = None
     advice = any(c.tag == "ADVICE" for c in chunks)
     for index, chunk in enumerate(chunks):
+        following = chunks[index + 1] if index + 1 < len(chunks) else None
         if chunk.tag == "NOCMP":
-            if any(c.tag in ("CHG",) for c in chunks[:index]):
-                continue
             result.append(Chunk("COMMA", ",", "", ",", chunk.start, chunk.end))
             continue
         if chunk.tag in ("HISTORY", "ADVICE") or (chunk.tag == "FOLLOW" and advice):
             if chunk.tag != "HISTORY" and not any(c.tag in ("FIND", "LUNG") for c in result[-12:]):
                 result = [c for c in result if c.tag != "CHG"]
-            skipping = True
+            kind = "advice" if chunk.tag != "HISTORY" else chunk.value
+            skipping = kind if skipping is None or kind == "forward" else skipping
+            named = False
             continue
-        if skipping and (chunk.tag == "SEP" or (chunk.tag == "COMMA" and index + 1 < len(chunks) and (chunks[index + 1].tag in ("NOW", "V", "NEG") or chunks[index + 1].text in ("the", "there")))):
-            skipping = False
-        if not skipping:
+        if skipping is not None and _scope_ends(chunk, following):
+            skipping = None
+        if skipping == "procedure":
+            if named and chunk.tag in ("SIDE", "SEV", "ART", "NEG", "FIND", "COMMA", "WITH", "NOW"):
+                skipping = None
+            named = named or chunk.tag in ("W", "FIND", "DEVSTATE")
+        if skipping is None or (skipping == "advice" and _still_there(chunks, index)):
             result.append(chunk)
     return result
+
+
+def _scope_ends(chunk: Chunk, following: Chunk | None) -> bool:
+    if chunk.tag == "SEP":
+        return True
+    return chunk.tag == "COMMA" and following is not None and (following.tag in ("NOW", "V", "NEG") or following.text in ("the", "there"))
+
+
+def _still_there(chunks: list[Chunk], index: int) -> bool:
+    """What advice names as known is there: "to check that the consolidation has gone", "to ensure resolution of the effusion"."""
+    if chunks[index].tag in ("CHG", "NEGPOST", "NEG", "CMP", "CMPW", "NOW", "DEVSTATE", "MOVE", "NOT", "HEDGE"):
+        return False
+    for chunk in chunks[index::-1]:
+        if chunk.text in ("the", "this", "these", "of the", "in the") or chunk.tag == "CHG":
+            break
+        if chunk.tag in ("ADVICE", "HISTORY", "FOLLOW"):
+            return False
+    return True
 
 
 def read_document(text: str) -> Document:

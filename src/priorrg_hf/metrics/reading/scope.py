@@ -68,7 +68,7 @@ def _deny(chunks: list[Chunk], position: int) -> None:
 
 def _negate_forward(clause: Clause) -> None:
     for index, chunk in enumerate(clause.chunks):
-        if chunk.tag not in ("NEG", "NOT", "ASSERT", "NEGCHG"):
+        if chunk.tag not in ("NEG", "NOT", "ASSERT", "NEGCHG") and "neg" not in chunk.flags:
             continue
         if chunk.tag == "NOT" and not _not_reaches(clause, index):
             continue
@@ -77,7 +77,7 @@ def _negate_forward(clause: Clause) -> None:
         covered = _covered(clause, index, chunk)
         if not covered:
             _negate_subject(clause, index, chunk)
-        if covered and chunk.text in ("neither", "none of", "no", "not any") and _denies_predicate(clause, covered, chunk):
+        if covered and (chunk.text in ("neither", "none of", "no", "not any") or chunk.tag == "SIDE") and _denies_predicate(clause, covered, chunk):
             continue
         for mention in covered:
             if chunk.tag == "ASSERT":
@@ -133,7 +133,7 @@ def _ends_scope(chunk: Chunk, negation: Chunk) -> bool:
     if chunk.tag == "COMMA":
         return True
     if chunk.tag == "V":
-        return negation.tag != "NOT"
+        return negation.tag == "NEG"
     return chunk.tag == "HEDGEPOST"
 
 
@@ -259,7 +259,7 @@ def _look_back(clause: Clause) -> None:
         if chunk.tag == "HEDGEPOST2" and not _stands_after_verb(clause, index):
             continue
         targets = subjects_before(clause, index)
-        if not targets:
+        if not targets and chunk.tag in ("NEGPOST", "HEDGEPOST"):
             targets = [m for m in clause.mentions if m.index > index][:1]
         whole = any(c.tag == "VERSUS" or (c.tag == "CONJ" and c.value == "or") for c in clause.chunks) and value == "uncertain"
         for mention in targets:
@@ -276,7 +276,7 @@ def _stands_after_verb(clause: Clause, index: int) -> bool:
 def _hedges_back(clause: Clause, index: int) -> bool:
     """An adjective of doubt with no finding after it says it of the one before: "effusion is possible", "pneumothorax, probable"."""
     chunk = clause.chunks[index]
-    if "adj" not in chunk.flags and "prepost" not in chunk.value:
+    if chunk.flags not in ("adj", "adv") and "prepost" not in chunk.value:
         return False
     rest = clause.chunks[index + 1 :]
     for following in rest:
@@ -344,9 +344,9 @@ def _versus(clause: Clause) -> None:
     for one, two in zip(clause.mentions, clause.mentions[1:], strict=False):
         between = clause.chunks[one.last : two.first]
         mark = next((c for c in between if c.tag == "VERSUS"), None)
-        either = next((c for c in between if c.tag == "CONJ" and c.value == "or" and c.text == "or"), None)
-        if two.relation == "versus" and mark is not None:
-            _doubt(one, mark), _doubt(two, mark)
+        either = next((c for c in between if c.tag == "CONJ" and c.value == "or" and c.text in ("or", "/")), None)
+        if two.relation == "versus" and (mark or either) is not None:
+            _doubt(one, mark or either), _doubt(two, mark or either)
         elif two.relation == "list" and either is not None:
             _doubt(one, either), _doubt(two, either)
             index = clause.mentions.index(one)
@@ -440,14 +440,28 @@ def settle_sides(clause: Clause) -> None:
             elif chunk.tag == "BACKREF":
                 mention.sides.append(f"@{chunk.value}")
                 mention.side_chunks.append(chunk)
+        if not mention.sides and mention.is_device:
+            mention.side_chunks = _access(clause, mention)
+            mention.sides = [c.value for c in mention.side_chunks]
         if not mention.sides and not mention.is_device:
             mention.side_chunks = _stated_place(clause, mention)
             mention.sides = [c.value if c.tag == "SIDE" else f"@{c.value}" for c in mention.side_chunks]
-        mention.severity = _first_severity(before)
+        mention.severity = _first_severity(before) or _first_severity(after)
     _share_sides(clause)
     for index, chunk in enumerate(clause.chunks):
         if chunk.tag == "SEV":
             _predicate_severity(clause, index, chunk)
+
+
+def _access(clause: Clause, mention: Mention) -> list[Chunk]:
+    """The side by which a device enters: "via the right internal jugular vein", "from a left subclavian approach"."""
+    after = clause.chunks[mention.index + 1 : mention.index + 8]
+    for position, chunk in enumerate(after):
+        if chunk.text in ("via", "from", "through", "by"):
+            return [c for c in after[position + 1 : position + 4] if c.tag == "SIDE"][:1]
+        if chunk.tag in ("COMMA", "SEP", "CONJ", "STOP", "FIND", "WITH"):
+            break
+    return []
 
 
 def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
@@ -570,7 +584,7 @@ def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
     if following is not None and following.tag in ("W",) and following.text not in ("sized", "size", "only", "volume", "amount", "today"):
         if not following.text.endswith("ly"):
             return
-    if following is not None and (following.tag in ("CHG", "LUNG", "FIND", "MOVE") and following.value != "size"):
+    if following is not None and (following.tag in ("CHG", "LUNG", "MOVE") and following.value != "size"):
         if following.tag != "CHG" or "n" in following.flags:
             return
     side = _side_after(clause, index)
