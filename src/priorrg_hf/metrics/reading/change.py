@@ -42,8 +42,11 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
     left: list[tuple[int, Event]] = []
     for index, chunk in enumerate(clause.chunks):
         if chunk.tag == "MOVE":
+            still = chunk.denied or any(c.tag in ("NOT", "NEG") for c in clause.chunks[max(0, index - 2) : index])
             for mention in subjects_before(clause, index) or clause.mentions[:1]:
                 mention.compares = True
+                if still:
+                    mention.events.append(Event("unchanged", False, chunk))
             continue
         if chunk.tag == "DEVSTATE":
             _device_state(clause, index, chunk)
@@ -104,6 +107,9 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
     before = clause.chunks[index - 1] if index else None
     if before is not None and chunk.value == "new" and before.text in _NOT_PLACED:
         return []
+    following = [m for m in clause.mentions if m.is_device and m.last == index and chunk.value == "new" and "n" in chunk.flags]
+    if following and any(c.tag == "AFTER" for c in clause.chunks[max(0, following[0].first - 2) : following[0].first]):
+        return []  # "after catheter insertion" tells when, not what is new
     devices = [m for m in targets if m.is_device]
     if devices:
         return devices
@@ -248,6 +254,8 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
     if not later:
         return None
     gap = clause.chunks[index + 1 : later[0].first]
+    if clause.chunks[index].text.startswith(("previously", "formerly")) and not any(c.tag in ("SEP", "STOP", "NEG") for c in gap):
+        return later[0]
     if any(c.tag in ("COMMA", "WITH", "SEP", "EXCEPT", "AFTER", "REL", "PRON", "STOP", "NEG", "DASH", "CAUSE") for c in gap):
         weak = "w" in clause.chunks[index].flags
         if not (weak and all(c.tag not in ("SEP", "STOP", "NEG", "COMMA", "EXCEPT") for c in gap)):

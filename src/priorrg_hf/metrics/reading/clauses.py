@@ -87,8 +87,13 @@ class Clause:
 def split_clauses(chunks: list[Chunk]) -> list[list[Chunk]]:
     """The sentence cut at strong boundaries, and where a side takes up the finding before it ("..., the right is smaller")."""
     parts: list[list[Chunk]] = [[]]
+    subordinate = False
     for index, chunk in enumerate(chunks):
-        if chunk.tag == "SEP":
+        if chunk.tag == "COMMA" and subordinate and any(c.tag in ("FIND", "CHG") for c in parts[-1]):
+            parts.append([])
+            subordinate = False
+        elif chunk.tag == "SEP":
+            subordinate = chunk.text in ("while", "whereas", "although", "though", "whilst") and not parts[-1] and index == 0
             if _joins_adjectives(chunks, index):
                 parts[-1].append(Chunk("CONJ", "and", "", chunk.text, chunk.start, chunk.end))
                 continue
@@ -195,6 +200,8 @@ def find_mentions(clause: Clause) -> None:
         mention.group, mention.head = group, head
 
 
+# Findings told by a participle before the place: "the collapsed right upper lobe", "fractured left ribs".
+_PARTICIPLES = frozenset(("collapsed", "partially collapsed", "fractured", "consolidated", "atelectatic", "opacified", "emphysematous"))
 _UNSPECIFIC = frozenset(("opacity", "consolidation"))
 
 
@@ -258,6 +265,8 @@ def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     if start == floor:
         return False
     stop = chunks[start - 1]
+    if stop.tag == "V" and floor > 0 and not (start > 1 and chunks[start - 2].text == "there"):
+        return False
     if stop.tag == "PREP":
         return start >= 2 and chunks[start - 2].tag not in ("FIND", "VSEEN", "LUNG", "W")
     return stop.tag in ("V", "NEG", "WITH", "HEDGE", "CAUSE", "COLON", "AFTER", "ASSERT", "VSEEN", "STOP") and not (stop.tag == "V" and chunks[joint].tag == "COMMA" and before.tag == "CHG")  # fmt: skip
@@ -282,7 +291,7 @@ def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:
             if reach == end + 1:
                 break
             end = reach
-        elif (chunk.tag == "SIDE" and _bare_place(chunks, end, limit)) or chunk.tag == "BACKREF":
+        elif (chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES)) or chunk.tag == "BACKREF":
             end += 1
         elif chunk.tag in ("COMMA", "PAREN") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and "compare" in chunks[end + 1].flags:  # fmt: skip
             end += 2
@@ -387,7 +396,7 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     for tag, relation in (("CAUSE", "cause"), ("HEDGE", "explain"), ("AFTER", "after"), ("NEAR", "near"), ("REL", "near"), ("WITH", "with")):
         if tag in tail or (tag in tags and not predicate and tag != "WITH"):
             return "break" if predicate and tag == "HEDGE" else relation
-    if any(c.tag == "HEDGE" for c in words) and not predicate and "COMMA" in tags:
+    if any(c.tag == "HEDGE" for c in words) and not predicate and ("COMMA" in tags or tags == {"V"}):
         return "explain"
     if any(c.tag == "ADJACENT" for c in words) and not predicate:
         return "with"

@@ -4,12 +4,14 @@ from .tokens import Chunk
 
 
 _NOUNS = frozenset(("increase", "decrease", "reduction", "improvement", "change", "changes", "growth", "progression", "worsening", "increases", "decreases", "reductions", "clearing", "difference", "deterioration", "enlargement", "regression", "diminution", "increment", "lessening", "resolution", "accumulation", "reaccumulation", "re accumulation", "development", "evolution", "extension", "increase in size", "decrease in size", "reduction in size", "increase in extent", "decrease in extent", "clearance"))  # fmt: skip
+_ADJECTIVES = frozenset(("hilar", "mediastinal", "cardiac", "aortic", "consolidated", "collapsed", "atelectatic", "emphysematous", "cardiomediastinal", "fractured"))  # fmt: skip
 _GRADING = frozenset(("mildly", "slightly", "minimally", "moderately", "markedly", "severely", "massively", "grossly", "extensively", "subtly", "faintly"))  # fmt: skip
 _TECHNICAL = frozenset(("technique", "technical", "projection", "projectional", "positioning", "position", "rotation", "inspiration", "apparent", "magnification", "exposure", "angulation", "differences", "technically", "portable", "supine", "penetration", "artefactual", "artifactual", "factors", "positional"))  # fmt: skip
 
 
 def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
     """The chunks of a sentence with ambiguous ones settled, in place."""
+    chunks = _one_place(chunks)
     for index, chunk in enumerate(chunks):
         settle = _RULES.get(chunk.tag)
         if settle is not None:
@@ -18,6 +20,21 @@ def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
     _not_any_longer(chunks)
     _apparent_changes(chunks)
     return [c for c in chunks if c.tag != "PSEUDO"]
+
+
+def _one_place(chunks: list[Chunk]) -> list[Chunk]:
+    """ "right middle lobe" and "left lingula" name one place; "hilar" in "hilar mass" is an adjective."""
+    result: list[Chunk] = []
+    for index, chunk in enumerate(chunks):
+        before = result[-1] if result else None
+        if chunk.tag == "SIDE" and before is not None and before.tag == "SIDE" and before.value == chunk.value and chunk.text in ("middle lobe", "lingula", "lingular"):
+            result[-1] = Chunk("SIDE", chunk.value, "", f"{before.text} {chunk.text}", before.start, chunk.end)
+            continue
+        following = chunks[index + 1] if index + 1 < len(chunks) else None
+        if chunk.tag == "FIND" and chunk.text in _ADJECTIVES and following is not None and following.tag == "FIND":
+            chunk.tag = "W"
+        result.append(chunk)
+    return result
 
 
 def _next(chunks: list[Chunk], index: int, skip: tuple[str, ...] = ()) -> Chunk | None:
@@ -224,6 +241,16 @@ def _article(chunks: list[Chunk], index: int) -> None:
         chunks[index].tag = "PRON"
 
 
-_RULES = {"DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
+def _deny_clause(chunks: list[Chunk], index: int) -> None:
+    """ "No evidence that the effusion has enlarged.": the change is denied."""
+    for following in chunks[index + 1 :]:
+        if following.tag in ("CHG", "MOVE"):
+            following.denied = True
+            return
+        if following.tag == "SEP":
+            return
+
+
+_RULES = {"NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
 
 __all__ = ["disambiguate"]

@@ -200,11 +200,15 @@ class Document:
         first = min(m.first for m in clause.mentions)
         leading = [c for c in clause.chunks[:first] if c.tag in ("SIDE", "BACKREF")]
         side = None
-        if leading and clause.chunks[0].tag in ("PREP", "SIDE", "ART", "CONJ", "LUNG", "BACKREF", "CMP", "NOW", "V") and not any(c.tag == "COLON" for c in clause.chunks[:first]):
+        if leading and _is_place(clause.chunks, leading[0]) and not any(c.tag == "COLON" for c in clause.chunks[:first]):
             side = leading[0]
         default = self._default_side()
         for mention in clause.mentions:
             if mention.sides or mention.parts or mention.is_device:
+                continue
+            words = clause.chunks[mention.first : mention.index]
+            if mention is clause.mentions[0] and any(c.tag == "ADJACENT" for c in words):
+                mention.sides = ["@same"]
                 continue
             if side is not None:
                 mention.sides, mention.side_chunks = [side.value if side.tag == "SIDE" else f"@{side.value}"], [side]
@@ -221,6 +225,8 @@ class Document:
                     self.compares = True
                 continue
             before = clause.chunks[:index]
+            comma = max((i for i, c in enumerate(before) if c.tag == "COMMA"), default=-1)
+            before = before[comma + 1 :]  # "AP portable, no change"
             if any(m.index < index for m in clause.mentions):
                 continue
             if any(c.tag == "FIND" for c in before) or any(c.tag == "W" and c.text not in _WHOLE_CHEST for c in before):
@@ -250,7 +256,7 @@ class Document:
             if lung is None:
                 continue
             side = _one_side(lung)
-            if any(c.tag in ("NOW",) for c in clause.chunks[:index]) or any(c.tag == "CHG" for c in clause.chunks):
+            if any(c.tag in ("NOW", "CHG") for c in clause.chunks[max(0, index - 3) : index]):
                 self.compares = True
             for finding in ("consolidation", "opacity"):
                 key = (finding, side)
@@ -466,6 +472,14 @@ def _is_lung_phrase(chunk: Chunk) -> bool:
     return chunk.text.split()[-1] in ("lung", "lungs", "base", "bases", "apices", "apex", "hemithorax", "hemithoraces", "zones", "fields", "lobe", "lobes", "side", "sides") and chunk.value == "bilateral"
 
 
+def _is_place(chunks: list[Chunk], chunk: Chunk) -> bool:
+    """Whether a side before the findings tells where they are: "on the right", "the right lung contains", "right: ..."."""
+    index = chunks.index(chunk)
+    following = chunks[index + 1] if index + 1 < len(chunks) else None
+    before = chunks[max(0, index - 2) : index]
+    return index < 2 or any(c.tag == "PREP" for c in before) or (following is not None and following.tag in ("LUNG", "W"))
+
+
 def _names_a_study(chunks: list[Chunk]) -> bool:
     words = [w for c in chunks for w in c.text.split()]
     if not any(w.isalnum() for w in words):
@@ -492,6 +506,8 @@ def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
     advice = any(c.tag == "ADVICE" for c in chunks)
     for index, chunk in enumerate(chunks):
         following = chunks[index + 1] if index + 1 < len(chunks) else None
+        if chunk.tag == "CMP" and any(c.tag == "NOCMP" for c in chunks[max(0, index - 3) : index]):
+            continue
         if chunk.tag == "NOCMP":
             result.append(Chunk("COMMA", ",", "", ",", chunk.start, chunk.end))
             continue

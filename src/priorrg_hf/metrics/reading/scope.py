@@ -259,13 +259,34 @@ def _look_back(clause: Clause) -> None:
         if chunk.tag == "HEDGEPOST2" and not _stands_after_verb(clause, index):
             continue
         targets = subjects_before(clause, index)
+        last = next((m for m in reversed(clause.mentions) if m.last <= index), None)
+        if last is not None and value == "uncertain" and not last.head and last.presence != "absent" and not any(c.tag in ("COMMA", "CONJ") for c in clause.chunks[last.last : index]) and _explains(clause, last):
+            targets = [last]
         if not targets and chunk.tag in ("NEGPOST", "HEDGEPOST"):
-            targets = [m for m in clause.mentions if m.index > index][:1]
+            targets = _first_listed(clause, index)
         whole = any(c.tag == "VERSUS" or (c.tag == "CONJ" and c.value == "or") for c in clause.chunks) and value == "uncertain"
         for mention in targets:
             if mention.presence == "absent" and value == "uncertain" and not whole:
                 continue
             mention.presence, mention.presence_chunk = value, chunk
+
+
+def _explains(clause: Clause, mention: Mention) -> bool:
+    position = clause.mentions.index(mention)
+    while position > 0 and clause.mentions[position].relation == "list":
+        position -= 1
+    return clause.mentions[position].relation in ("explain", "versus", "cause", "near")
+
+
+def _first_listed(clause: Clause, index: int) -> list[Mention]:
+    """ "Absent are pneumothorax and consolidation." """
+    targets: list[Mention] = []
+    for mention in clause.mentions:
+        if mention.index > index and (not targets or mention.relation == "list"):
+            targets.append(mention)
+        elif targets:
+            break
+    return targets
 
 
 def _stands_after_verb(clause: Clause, index: int) -> bool:
@@ -471,7 +492,7 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
     found: list[Chunk] = []
     while position < len(chunks):
         chunk = chunks[position]
-        if chunk.tag in ("V", "VSEEN", "ADV", "ANYLONGER") or (chunk.tag == "W" and not placed) or (chunk.tag == "CHG" and "w" in chunk.flags and not placed):
+        if chunk.tag in ("V", "VSEEN", "ADV", "ANYLONGER", "CMPW") or (chunk.tag == "W" and not placed) or (chunk.tag == "CHG" and "w" in chunk.flags and not placed):
             seen = seen or chunk.tag in ("V", "VSEEN") or chunk.text.endswith("ed")
         elif chunk.tag == "PREP" and seen:
             placed = True
@@ -512,7 +533,7 @@ def _lobe_parts(before: list[Chunk]) -> list[Part]:
     sides = [i for i, c in enumerate(before) if c.tag == "SIDE"]
     if len(sides) != 2 or before[sides[0]].value == before[sides[1]].value:
         return []
-    named = [i + 1 < len(before) and before[i + 1].text.split()[-1] in ("lobe", "zone", "lobes") for i in sides]
+    named = [before[i].text.endswith("lobe") or i + 1 < len(before) and before[i + 1].text.split()[-1] in ("lobe", "zone", "lobes") for i in sides]
     if not all(named) or not any(c.tag in ("CONJ", "COMMA") for c in before[sides[0] : sides[1]]):
         return []
     return [Part(before[i].value) for i in sides]
@@ -566,11 +587,13 @@ def _share_sides(clause: Clause) -> None:
 
 def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
     """ "is small", "now moderate", "moderate in size", "small on the right and moderate on the left"."""
-    if any(m.first <= index < m.index for m in clause.mentions):
+    if any(m.first <= index < m.last for m in clause.mentions):
         return
     if chunk.value == "trace" and "subtle" in chunk.flags:
         return
     before = clause.chunks[index - 1] if index else None
+    if before is not None and before.text in ("was", "were", "had been") and any(c.tag == "NOW" for c in clause.chunks[:index]):
+        return
     if before is not None and before.tag in ("CMPW",) or (before is not None and before.text in ("from", "formerly")):
         return
     if before is not None and before.tag in ("CONJ", "DASH", "PREP") and before.text in ("to", "or", "/", "-", "–") and index > 1 and clause.chunks[index - 2].tag == "SEV" and not (index > 2 and clause.chunks[index - 3].text.endswith("from")):  # fmt: skip
@@ -594,7 +617,7 @@ def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
         if side == "bilateral":
             mention.sides = mention.sides or [side]
             mention.severity = chunk
-        elif side is not None and len(set(mention.sides)) != 1:
+        elif side is not None and set(mention.sides) != {side}:
             part = next((p for p in mention.parts if p.side == side), None)
             if part is None:
                 mention.parts.append(part := Part(side))
@@ -607,6 +630,8 @@ def _side_after(clause: Clause, index: int) -> str | None:
     """The side in "... on the left" right after a predicate."""
     chunks = clause.chunks
     position = index + 1
+    while position < len(chunks) and chunks[position].tag in ("CONJ", "CHG", "SEV", "ADV", "NOW"):
+        position += 1
     if position < len(chunks) and chunks[position].tag == "PREP" and chunks[position].text in ("on", "at", "in", "on the", "at the", "in the"):
         position += 1
         while position < len(chunks) and chunks[position].tag in ("ART", "LUNG", "ADV"):

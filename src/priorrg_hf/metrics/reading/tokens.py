@@ -13,7 +13,7 @@ LONGEST_SENTENCE = 120  # tokens; a run-on text without full stops is cut there,
 
 _SHORT = r"b/l|w/o|w/|c/w|s/p|r/o|h/o|d/t|2/2"
 _TOKEN = re.compile(
-    rf"(?<![a-z0-9])(?:{_SHORT})(?![a-z0-9])|\d+(?:\s?\.\s?\d+)?(?=\s*(?:cm|mm|ml|cc)\b)|\d+\.\d+|\d+"
+    rf"(?<![a-z0-9])(?:{_SHORT})(?![a-z0-9])|\d+(?:\s?\.\s?\d+)?(?=\s*(?:cm|mm|ml|cc)\b)|\d+\.\d+|\d{{1,2}}:\d\d|\d+"
     r"|[a-z]+(?:n't|'s(?=\W|$))?|\.\.+|[.,;:?!()/<>=&+#~→*]|--+|[–—-]|\n",
 )
 _PREPARED_DOT = re.compile(r"(?<=[0-9a-z]) \.(?=\s|$)")
