@@ -59,8 +59,12 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
             targets = _devices(clause, index, chunk, targets)
             if not targets and clause.mentions:
                 continue
+        if (side is not None and _compares_sides(clause, chunk, targets)) or _compares_zones(clause, index, chunk, targets):
+            continue
         for mention in targets:
             mention.compares = True
+            if chunk.denied and chunk.value == "new" and "v" in chunk.flags:
+                mention.presence, mention.presence_chunk, label = "absent", chunk, None
         if label is None:
             continue
         event = Event(label, weak, chunk, side, _is_earlier(clause, index), _is_step(clause, index))
@@ -69,17 +73,68 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
         for mention in targets:
             _give(clause, mention, event, index)
     _compare_sizes(clause)
+    _compare_measures(clause)
     return left
+
+
+_COMPARATIVES = frozenset(("worse", "larger", "bigger", "greater", "smaller", "less", "more", "denser", "thicker", "heavier", "more extensive", "more prominent", "more pronounced", "more marked", "more severe", "more confluent", "less marked", "less extensive", "less prominent", "less pronounced", "more dense", "more conspicuous", "lesser", "fuller"))  # fmt: skip
+
+
+def _compares_sides(clause: Clause, chunk: Chunk, targets: list[Mention]) -> bool:
+    """ "At both bases, worse on the left" compares one side with the other, unless an earlier study is spoken of."""
+    if chunk.text not in _COMPARATIVES or any(c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks):
+        return False
+    if any(c is not chunk and c.tag == "CHG" and c.text not in _COMPARATIVES and "w" not in c.flags for c in clause.chunks):
+        return False
+    return any("bilateral" in m.sides for m in targets)
+
+
+def _compares_zones(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -> bool:
+    """ "Opacities, less dense at the apices" describes where they are, unless an earlier study is spoken of."""
+    if not (chunk.text in _COMPARATIVES or chunk.text.startswith(("more ", "less "))) or chunk.denied or any(c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks):
+        return False
+    rest = clause.chunks[index + 1 : index + 4]
+    zone = rest and rest[0].tag == "PREP" and any(c.tag == "LUNG" or c.text in _ZONES for c in rest[1:])
+    return bool(zone) and bool(targets) and not any(c.tag == "SIDE" for c in rest)
+
+
+_ZONES = frozenset(("lower lobes", "upper lobes", "lower zones", "upper zones", "mid zones", "periphery", "lower lungs", "upper lungs", "lower lung", "upper lung", "perihilar", "middle", "lower lobe", "upper lobe", "lung apices", "centrally", "peripherally"))  # fmt: skip
+
+
+def _compare_measures(clause: Clause) -> None:
+    """ "now measures 15 mm, previously 9 mm": two lengths tell a change."""
+    chunks = clause.chunks
+    lengths = [i for i, c in enumerate(chunks[:-1]) if c.tag == "NUM" and chunks[i + 1].text in ("mm", "cm")]
+    if len(lengths) != 2 or len(clause.mentions) != 1 or clause.mentions[0].events or clause.mentions[0].is_device:
+        return
+    one, two = lengths
+    then = [i for i, c in enumerate(chunks) if c.tag == "CMPW" or c.text in ("was", "formerly", "from") or c.text.endswith("from")]
+    first_is_old = any(i < one for i in then) and not any(one < i < two for i in then)
+    if not then:
+        return
+    sizes = [float(chunks[i].text.replace(" ", "")) * (10 if chunks[i + 1].text == "cm" else 1) for i in lengths]
+    old, new = sizes if first_is_old else sizes[::-1]
+    if old != new:
+        clause.mentions[0].events.append(Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one]))
 
 
 def _compare_sizes(clause: Clause) -> None:
     """ "previously small, now moderate", "from large to small": two sizes tell a change."""
     chunks = clause.chunks
     sizes = [i for i, c in enumerate(chunks) if c.tag == "SEV"]
+    if len(sizes) == 1 and sizes[0] and chunks[sizes[0] - 1].tag == "NOW" and chunks[sizes[0]].value != "moderate":
+        only = chunks[sizes[0]]
+        for mention in subjects_before(clause, sizes[0]):
+            if not mention.events and not mention.is_device and mention.presence == "present":
+                mention.events.append(Event("increased" if only.value in ("large", "severe") else "decreased", False, only))
     for one, two in zip(sizes, sizes[1:], strict=False):
         from_to = chunks[one - 1].text.endswith("from") and chunks[two - 1].text == "to" if one else False
-        then_now = one and chunks[one - 1].tag == "CMPW" and any(c.tag == "NOW" for c in chunks[one:two])
+        led = next((c for c in reversed(chunks[:one]) if c.tag != "ART"), None)
+        then_now = led is not None and (led.tag == "CMPW" or led.text in ("was", "were")) and any(c.tag == "NOW" for c in chunks[one:two])
+        then_now = then_now or (any(c.tag == "V" and c.text.startswith("becom") or c.text == "become" for c in chunks[one:two]))
         now_then = (chunks[two - 1].tag == "CMPW" and (two - one) < 8) or (chunks[two - 1].text in ("was", "were", "had been") and chunks[one - 1].tag == "NOW")
+        held = any(m.first <= one < m.index for m in clause.mentions) and chunks[two - 1].tag == "NOW"
+        then_now = then_now or held
         if not (from_to or then_now or now_then):
             continue
         order = _ORDER[chunks[two].value] - _ORDER[chunks[one].value]
@@ -190,7 +245,7 @@ def _listed_after(clause: Clause, mention: Mention, noun: bool = False) -> list[
         own = any(c.tag == "CHG" for c in words) or any(c.text in ("a", "an") for c in words)
         if not noun:
             joint = clause.chunks[previous.last : later.first]
-            own = own or any(c.tag in ("SEV", "ART", "NUM") for c in words) or not any(c.tag == "CONJ" for c in joint) and not _conj_follows(clause, later)
+            own = own or any(c.tag in ("ART", "NUM") for c in words) or not any(c.tag == "CONJ" for c in joint) and not _conj_follows(clause, later)
         if own:
             break
         result.append(later)
@@ -262,12 +317,20 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
             return None
     if any(c.tag == "CONJ" for c in gap) and not any(c.tag == "CHG" for c in gap):
         return None
+    if any(c.tag == "V" and c.text in ("shows", "show", "demonstrates", "reveals") or c.text in ("demonstrating", "showing", "revealing", "leaving", "displaying") for c in gap):
+        return None
     if clause.chunks[index].value == "change":
         return None
     return later[0]
 
 
+_QUALITY = ("improv", "better", "worse", "deteriorat")
+
+
 def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
+    if mention.finding == "lung_volumes" and event.label in ("increased", "decreased") and event.chunk.text.startswith(_QUALITY):
+        turned = {"increased": "decreased", "decreased": "increased"}[event.label]
+        event = Event(turned, event.weak, event.chunk, event.side, event.earlier, event.step)
     if mention.is_device and event.label in ("increased", "decreased"):
         return
     if mention.parts and mention.first <= index < mention.index and any(

@@ -13,11 +13,11 @@ from .tokens import Chunk
 
 
 # Chunks that can stand before a finding in its noun phrase.
-MODIFIERS = frozenset(("SIDE", "SEV", "ADV", "ART", "W", "LUNG", "NUM", "ADJACENT", "CMPW", "BACKREF", "NOW", "ABN", "NORMAL", "CLEAR", "STRUCT", "VSEEN"))  # fmt: skip
+MODIFIERS = frozenset(("SIDE", "SEV", "ADV", "ART", "W", "LUNG", "NUM", "ADJACENT", "CMPW", "BACKREF", "NOW", "ABN", "NORMAL", "STRUCT", "VSEEN"))  # fmt: skip
 # What may stand between two findings without making a new statement of the second.
 JOINTS = frozenset(("COMMA", "CONJ", "DASH", "PAREN", "STOP"))
 PLACES = frozenset(("in", "of", "at", "on", "within", "throughout", "along", "over", "into", "across", "for", "to", "in the", "at the", "on the", "of the", "about", "under", "up to"))  # fmt: skip
-_NO_ADJECTIVES = frozenset(("there", "we", "i", "please", "note", "made", "yes", "evidence", "then", "so", "thus", "therefore", "because", "if", "when", "as", "by", "hence", "than", "not", "see", "patient", "found", "both"))  # fmt: skip
+_NO_ADJECTIVES = frozenset(("there", "we", "i", "please", "note", "made", "yes", "evidence", "then", "so", "thus", "therefore", "because", "if", "when", "as", "by", "hence", "than", "not", "see", "patient", "found", "both", "demonstrating", "showing", "revealing", "leaving", "displaying", "means", "but", "only"))  # fmt: skip
 
 
 _NOUN_FORMS = frozenset(("increase", "decrease", "change", "changes", "reduction", "difference", "increases", "decreases", "reductions", "improves", "improve"))  # fmt: skip
@@ -66,6 +66,8 @@ class Mention:
     group: int = 0
     head: bool = True
     compares: bool = False
+    definite: bool = False  # "the effusion"
+    rest: bool = False  # "the rest of the nodules"
     trails: bool = False  # dictated with the size behind: "edema severe effusions moderate"
 
     @property
@@ -132,7 +134,7 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
         position += 1
     if position >= len(chunks) or chunks[position].tag != "SIDE" or "compare" in chunks[position].flags:
         return False
-    if not any(c.tag == "FIND" for c in chunks[:index]):
+    if not any(c.tag in ("FIND", "SIDE") for c in chunks[:index]):
         return False
     position += 1
     while position < len(chunks) and (chunks[position].tag in ("LUNG", "ADV", "COMMA") or chunks[position].text in ("one", "ones", "component", "sided")):  # fmt: skip
@@ -236,10 +238,11 @@ def _phrase_start(chunks: list[Chunk], index: int, floor: int) -> int:
     start = index
     while start > floor:
         chunk = chunks[start - 1]
-        if _is_modifier(chunk):
+        if _is_modifier(chunk) or (chunk.tag == "VSEEN" and start - 1 > floor and chunks[start - 2].tag == "CMPW"):
             start -= 1
             continue
-        if start < index and start - 1 > floor and _joins_modifiers(chunks, start - 1, floor):
+        compound = start == index and " " in chunks[index].text and chunks[start - 2].text in ("interstitial", "alveolar", "pulmonary", "cardiac", "mediastinal") if start >= 2 else False
+        if (start < index or compound) and start - 1 > floor and _joins_modifiers(chunks, start - 1, floor):
             start -= 1
             continue
         break
@@ -393,9 +396,12 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
         return "list"
     if tail & {"NEG"} or (tail & {"V", "W"} and any(c.text == "there" for c in gap)):
         return "break"
+    if tags <= JOINTS and "CONJ" in tags and any(c.tag == "ADJACENT" for c in words):
+        return "list"
     for tag, relation in (("CAUSE", "cause"), ("HEDGE", "explain"), ("AFTER", "after"), ("NEAR", "near"), ("REL", "near"), ("WITH", "with")):
         if tag in tail or (tag in tags and not predicate and tag != "WITH"):
-            return "break" if predicate and tag == "HEDGE" else relation
+            goes_on = gap[last + 1].tag in ("V", "HEDGE", "CAUSE") and any(c.tag == "CONJ" for c in gap)
+            return "break" if predicate and tag == "HEDGE" and not goes_on else relation
     if any(c.tag == "HEDGE" for c in words) and not predicate and ("COMMA" in tags or tags == {"V"}):
         return "explain"
     if any(c.tag == "ADJACENT" for c in words) and not predicate:

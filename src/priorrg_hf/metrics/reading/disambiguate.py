@@ -77,6 +77,8 @@ def _hedge(chunks: list[Chunk], index: int) -> None:
 def _severity(chunks: list[Chunk], index: int) -> None:
     chunk = chunks[index]
     following = _next(chunks, index, ("ADV",))
+    if chunk.text.endswith("ly") and index and chunks[index - 1].tag == "CHG" and "w" not in chunks[index - 1].flags:
+        chunk.tag = "ADV"
     if following is None:
         return
     adverb = chunk.text in _GRADING
@@ -99,7 +101,7 @@ def _reaches_finding(chunks: list[Chunk], index: int) -> bool:
     for chunk in chunks[index + 1 :]:
         if chunk.tag == "FIND":
             return True
-        if chunk.tag not in ("CHG", "ADV", "SIDE", "SEV", "W", "LUNG"):
+        if chunk.tag not in ("CHG", "ADV", "SIDE", "SEV", "W", "LUNG", "ART"):
             return False
     return False
 
@@ -120,7 +122,7 @@ def _change(chunks: list[Chunk], index: int) -> None:
         chunk.tag = "W"
     elif chunk.text == "clearing":
         noun = following is not None and following.tag == "PREP" or before is not None and before.tag in ("NEG", "CMPW", "WITH", "ART")
-        chunk.value, chunk.flags = ("resolved", "n") if noun and not (before is not None and before.tag == "V") else ("decreased", "apg")
+        chunk.value, chunk.flags = ("resolved", "n") if noun and not (before is not None and before.text in ("is", "are", "was", "were", "be", "been", "being", "has been", "have been")) else ("decreased", "apg")
     elif chunk.text == "back" and not (following is None or following.tag in ("COMMA", "STOP", "CONJ", "SEP", "NOW", "FIND", "SIDE", "NEG", "SEV", "PREP")):
         chunk.tag = "W"
 
@@ -129,7 +131,9 @@ def _degree_stands(chunks: list[Chunk], index: int, before: Chunk | None, follow
     text = chunks[index].text
     if text in ("up", "down", "out", "settled", "expanded"):
         fits = before is None or before.tag in ("V", "FIND", "ADV", "COMMA", "SIDE", "LUNG", "NOW", "CONJ", "CHG", "DASH")
-        return fits and (following is None or following.tag not in ("W", "LUNG", "ART", "SIDE"))
+        if text == "out" and before is not None and before.tag == "FIND":
+            return True
+        return fits and (following is None or following.tag not in ("W", "LUNG", "ART") and not (following.tag == "SIDE" and (before is None or before.tag != "FIND")))
     if text in ("more", "higher", "lower", "longer", "deeper"):
         return following is not None and (
             following.tag in ("FIND", "SIDE") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more")
@@ -178,8 +182,15 @@ def _not_any_longer(chunks: list[Chunk]) -> None:
         if chunk.tag != "NEGPOST":
             continue
         after = chunks[index + 1 : index + 3]
+        current = any(c.tag == "NOW" for c in after)
+        if not current and any(c.tag in ("CMP", "CMPW") for c in after) and not chunk.text.startswith(("absent", "none", "ruled", "excluded")):
+            chunk.tag, chunk.value, chunk.flags = "CHG", "new", "p"  # "was not there before"
+            continue
         if after and after[0].tag == "ANYLONGER" or any(c.tag == "NOW" and c.text in ("now", "today", "currently", "at present", "presently", "at this time") for c in after[:1]) or any(c.text in ("today", "now") for c in after[:2]):  # fmt: skip
             chunk.tag, chunk.value, chunk.flags = "CHG", "resolved", "p"
+    for index, chunk in enumerate(chunks):
+        if chunk.tag == "NEGCHG" and _reaches_finding(chunks, index):
+            chunk.tag, chunk.value, chunk.flags = "CHG", "resolved", "a"  # "no longer a left effusion"
     place = next((i for i, c in enumerate(chunks) if c.tag == "ANYLONGER"), None)
     if place is not None and any(c.tag == "NEG" and c.text == "no" for c in chunks[:place]):
         chunks[place].tag, chunks[place].value, chunks[place].flags = "CHG", "resolved", "p"

@@ -20,7 +20,7 @@ _WHOLE_CHEST = frozenset(
     "appears looks yesterday's abnormalities abnormality process disease changes state condition situation acute substantial two monday tuesday "
     "wednesday thursday friday saturday sunday morning evening night admission baseline january february march april may june july august "
     "september october november december aeration from parenchymal identified noted demonstrated seen been last any earlier two ago cxr whole "
-    "apparent also essentially basically quite so far much very compared with comparing prior previous preceding date dated hrs am pm h s at".split()
+    "apparent also essentially basically quite so far much very demonstrating showing revealing leaving compared with comparing prior previous than ago striking dramatic remarkable clear definite good nice pleasing encouraging little ap pa lateral erect upright supine mobile bedside preceding date dated hrs am pm h s at".split()
 )
 _PLURAL = frozenset(("they", "these", "those", "both", "all", "all of these", "both of these", "these findings", "the findings", "these changes", "neither of these", "none of these", "neither of them", "both of them"))  # fmt: skip
 _SURE_COMPARISONS = frozenset(("previously", "yesterday", "interval", "interim", "overnight", "the interval", "earlier", "formerly", "initially", "originally", "the day before", "until yesterday", "at first", "most recent", "hitherto", "heretofore", "former"))  # fmt: skip
@@ -41,7 +41,7 @@ class Fact:
     presence_chunk: Chunk | None = None
     side_chunk: Chunk | None = None
     places: list[tuple[int, int]] = field(default_factory=list)
-    sure: bool = True
+    organ: bool = False
 
 
 class Document:
@@ -51,6 +51,7 @@ class Document:
         self.facts: dict[tuple[str, str | None], Fact] = {}
         self.compares = False
         self.opening: Event | None = None
+        self.opens: Event | None = None  # governs from the next sentence on
         self.overall: list[Event] = []
         self.heads: list[Mention] = []  # of the last group
         self.all_heads: list[Mention] = []  # of the last sentence that names findings
@@ -61,6 +62,7 @@ class Document:
     # ---- sentences ----
 
     def read(self, sentence: Sentence) -> None:
+        self.opening = self.opens
         if sentence.section == "skip":
             return
         if sentence.section == "comparison":
@@ -90,6 +92,10 @@ class Document:
             return chunks
         if len(findings) > 1 and named:
             return chunks
+        if findings and not named and _starts_with_side(chunks):
+            self.heads = [Mention(c.value, c.flags, c, 0, 0, 1) for c in findings]
+            self.all_heads = self.heads
+            return chunks
         end = sentence.heading[-1].end
         return [*subject, Chunk("V", "be", "", "colon", end, end), *chunks]
 
@@ -109,6 +115,9 @@ class Document:
         chunks = self._with_antecedent(chunks, number)
         clause = Clause(chunks)
         find_mentions(clause)
+        for mention in clause.mentions:
+            mention.rest = any(c.text in ("rest", "other", "others", "remaining", "remainder", "another", "additional", "second", "further") for c in chunks[max(0, mention.first - 3) : mention.index])
+            mention.definite = any(c.text in ("the", "this", "that", "of the", "in the") for c in chunks[max(0, mention.first - 1) : mention.index])
         settle_presence(clause)
         settle_sides(clause)
         self._leading_side(clause)
@@ -210,7 +219,7 @@ class Document:
             if mention is clause.mentions[0] and any(c.tag == "ADJACENT" for c in words):
                 mention.sides = ["@same"]
                 continue
-            if side is not None:
+            if side is not None and not any(c.tag == "CONJ" for c in clause.chunks[clause.chunks.index(side) : mention.first] if mention is clause.mentions[0]):
                 mention.sides, mention.side_chunks = [side.value if side.tag == "SIDE" else f"@{side.value}"], [side]
             elif default is not None:
                 mention.sides = [default]
@@ -240,7 +249,9 @@ class Document:
             self.compares = True
             self.overall.append(event)
             if not event.weak:
-                self.opening = event
+                self.opens = event
+                if event.label == "unchanged":
+                    self.opening = event
 
     # ---- clear lungs ----
 
@@ -362,7 +373,7 @@ class Document:
             if fact is None:
                 fact = self.facts[key] = Fact(mention.finding, key[1], mention.presence)
                 fact.presence_chunk = mention.presence_chunk
-                fact.opened = self.opening
+                fact.opened, fact.organ = self.opening, mention.kind == "organ"
                 if follows:
                     fact.presence = mention.chunk.note[1:] or "present"
             said = mention.presence_chunk is not None
@@ -386,12 +397,14 @@ class Document:
         known = [key for key in self.facts if key[0] == finding]
         if (finding, side) in self.facts or not known:
             return [(finding, side)]
-        if side is None:
+        if side is None and not mention.rest:
             sided = [key for key in known if key[1] is not None and self.facts[key].presence != "absent"]
             if mention.presence == "absent" and not mention.events and not follows:
                 return [(finding, None)]
             if sided and (len(sided) == 1 or follows or mention.chunk.text.endswith("s")):
                 return sided if follows or len(sided) == 1 else sided
+            return [(finding, None)]
+        if side is None:
             return [(finding, None)]
         if side in _OPPOSITE and (finding, "bilateral") in self.facts and tells:
             whole = self.facts.pop((finding, "bilateral"))
@@ -400,7 +413,7 @@ class Document:
             return [(finding, side)]
         if side in _OPPOSITE and (finding, "bilateral") in self.facts and mention.presence == self.facts[(finding, "bilateral")].presence:
             return [(finding, "bilateral")]
-        if (finding, None) in self.facts and self.facts[(finding, None)].presence == mention.presence and mention.presence != "absent":
+        if (finding, None) in self.facts and self.facts[(finding, None)].presence == mention.presence and mention.presence != "absent" and (mention.definite or follows):
             place = list(self.facts)
             fact = self.facts[(finding, None)]
             fact.side = side
@@ -427,7 +440,7 @@ class Document:
         change = event.label if event is not None else None
         if change == "resolved":
             presence = "absent"
-        elif presence == "absent":
+        elif presence == "absent" and not (change == "unchanged" and fact.organ):
             change = None
         device = tables.findings()[fact.finding].kind == "device"
         severity = fact.severity if presence != "absent" and not device else None
@@ -470,6 +483,12 @@ def _one_side(sides: list[str]) -> str | None:
 
 def _is_lung_phrase(chunk: Chunk) -> bool:
     return chunk.text.split()[-1] in ("lung", "lungs", "base", "bases", "apices", "apex", "hemithorax", "hemithoraces", "zones", "fields", "lobe", "lobes", "side", "sides") and chunk.value == "bilateral"
+
+
+def _starts_with_side(chunks: list[Chunk]) -> bool:
+    """ "Effusions: the left has resolved, the right persists." """
+    body = [c for c in chunks if c.tag != "ART"][:2]
+    return len(body) == 2 and body[0].tag == "SIDE" and body[1].tag in ("V", "CHG")
 
 
 def _is_place(chunks: list[Chunk], chunk: Chunk) -> bool:

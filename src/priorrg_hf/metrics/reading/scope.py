@@ -4,7 +4,7 @@ After the ConText idea: a trigger looks forward or back, over the members of a l
 change", "not only", "cannot be excluded") are phrases of their own in the table and so never reach here.
 """
 
-from .clauses import Clause, Mention, Part
+from .clauses import Clause, Event, Mention, Part
 from .tokens import Chunk
 
 
@@ -33,7 +33,7 @@ def _deny_changes(clause: Clause) -> None:
         if chunk.tag not in ("NEG", "NOT", "NEGCHG"):
             continue
         position = index + 1
-        while position < len(chunks) and (chunks[position].tag in _SKIP_TO_CHANGE and not _stops_denial(chunks[position]) or chunks[position].tag in ("CMPW", "VSEEN") and chunk.tag == "NOT"):
+        while position < len(chunks) and (chunks[position].tag in _SKIP_TO_CHANGE and not _stops_denial(chunks[position]) or chunks[position].tag == "CMPW" or chunks[position].tag == "VSEEN" and chunk.tag == "NOT"):
             position += 1
         while position < len(chunks) and chunks[position].tag == "SEV" and position + 1 < len(chunks) and chunks[position + 1].tag == "CHG":
             position += 1
@@ -84,6 +84,15 @@ def _negate_forward(clause: Clause) -> None:
                 mention.presence = "present"
             elif not _denied_change_of(clause, index, mention):
                 mention.presence, mention.presence_chunk = "absent", chunk
+                _was_known(clause, mention, chunk)
+
+
+def _was_known(clause: Clause, mention: Mention, chunk: Chunk) -> None:
+    """ "No evidence of the previously described pneumothorax.": what was there is gone."""
+    words = clause.chunks[mention.first : mention.index]
+    known = any(c.tag == "CMPW" and c.text in ("previously", "formerly", "earlier", "previous", "prior") for c in words)
+    if known and (any(c.text in ("the", "of the") for c in words) or chunk.tag == "NEGPOST"):
+        mention.events.append(Event("resolved", False, chunk))
 
 
 def _not_reaches(clause: Clause, index: int) -> bool:
@@ -269,6 +278,8 @@ def _look_back(clause: Clause) -> None:
             if mention.presence == "absent" and value == "uncertain" and not whole:
                 continue
             mention.presence, mention.presence_chunk = value, chunk
+            if value == "absent":
+                _was_known(clause, mention, chunk)
 
 
 def _explains(clause: Clause, mention: Mention) -> bool:
@@ -300,6 +311,8 @@ def _hedges_back(clause: Clause, index: int) -> bool:
     if chunk.flags not in ("adj", "adv") and "prepost" not in chunk.value:
         return False
     rest = clause.chunks[index + 1 :]
+    if rest and rest[0].tag == "W" and "adv" in chunk.flags:
+        return False  # "likely parapneumonic" doubts the kind, not the finding
     for following in rest:
         if following.tag in ("FIND", "CHG", "SEV", "MOVE"):
             return False
@@ -364,6 +377,8 @@ def _versus(clause: Clause) -> None:
     """All alternatives of a differential are uncertain."""
     for one, two in zip(clause.mentions, clause.mentions[1:], strict=False):
         between = clause.chunks[one.last : two.first]
+        if any(c.tag == "CHG" and c.denied and c.value != "new" for c in clause.chunks[: one.index]):
+            continue
         mark = next((c for c in between if c.tag == "VERSUS"), None)
         either = next((c for c in between if c.tag == "CONJ" and c.value == "or" and c.text in ("or", "/")), None)
         if two.relation == "versus" and (mark or either) is not None:
@@ -446,6 +461,8 @@ def settle_sides(clause: Clause) -> None:
         if len(groups) > 1:
             mention.parts = groups
             continue
+        if mention.finding in ("diaphragm_elevation", "hilar_enlargement"):
+            mention.sides += [w for w in mention.chunk.text.split() if w in ("left", "right")]
         mention.parts = _lobe_parts(before) or _lobe_parts(after)
         if mention.parts:
             mention.severity = _first_severity(before)
@@ -496,6 +513,8 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
             seen = seen or chunk.tag in ("V", "VSEEN") or chunk.text.endswith("ed")
         elif chunk.tag == "PREP" and seen:
             placed = True
+        elif chunk.tag == "CHG" and "v" in chunk.flags and not placed and [c.text for c in chunks[position + 1 : position + 3]] in (["to", "involve"], ["to", "involving"], ["to", "include"]):
+            seen, placed, position = True, True, position + 2
         elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
             found.append(chunk)
         elif placed and chunk.tag in ("ART", "LUNG", "W", "NUM", "STRUCT") or (chunk.tag == "CONJ" and found and _side_follows(chunks, position)):
@@ -579,6 +598,8 @@ def _share_sides(clause: Clause) -> None:
         bare = two.relation == "list" and not one.is_device and two.kind != "organ" and two.first == two.index and any(c.tag == "CONJ" for c in between) and one.last == one.index + 1  # fmt: skip
         if any("superimposed" in c.text for c in between) and not explains:
             adjacent = False
+        if one.kind in ("other", "organ") and two.relation in ("near", "cause") and any(c.text in ("by", "due to", "from", "because of", "secondary to") for c in between):
+            adjacent = True
         if two.relation == "cause" and one.presence == "absent":
             explains = False
         if adjacent or explains or bare or (two.relation == "list" and one.relation in ("explain", "versus", "cause")):

@@ -14,7 +14,7 @@ LONGEST_SENTENCE = 120  # tokens; a run-on text without full stops is cut there,
 _SHORT = r"b/l|w/o|w/|c/w|s/p|r/o|h/o|d/t|2/2"
 _TOKEN = re.compile(
     rf"(?<![a-z0-9])(?:{_SHORT})(?![a-z0-9])|\d+(?:\s?\.\s?\d+)?(?=\s*(?:cm|mm|ml|cc)\b)|\d+\.\d+|\d{{1,2}}:\d\d|\d+"
-    r"|[a-z]+(?:n't|'s(?=\W|$))?|\.\.+|[.,;:?!()/<>=&+#~→*]|--+|[–—-]|\n",
+    r"|[a-z]+(?:n't|'s(?=\W|$))?|\.\.+|[.,;:?!()/<>=&+#~→↑↓*]|--+|[–—-]|\n",
 )
 _PREPARED_DOT = re.compile(r"(?<=[0-9a-z]) \.(?=\s|$)")
 # A full stop after these ends no sentence.
@@ -83,6 +83,9 @@ def tokenize(text: str) -> list[Token]:
             continue
         if word == "stop" and tokens and tokens[-1].text == "full":
             tokens[-1] = Token(".", tokens[-1].start, end, True)
+            continue
+        if word == "ct" and tokens and tokens[-1].text in ("l", "r", "left", "right", "apical", "basal"):
+            tokens += [Token("chest", start, end, glued), Token("tube", start, end, glued)]
             continue
         if word == "cm" and not _number_near(lowered, start, start) and text[start:end] == "CM":
             word = "cardiomegaly"
