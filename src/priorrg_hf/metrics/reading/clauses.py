@@ -400,7 +400,7 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
         return "list"
     for tag, relation in (("CAUSE", "cause"), ("HEDGE", "explain"), ("AFTER", "after"), ("NEAR", "near"), ("REL", "near"), ("WITH", "with")):
         if tag in tail or (tag in tags and not predicate and tag != "WITH"):
-            goes_on = gap[last + 1].tag in ("V", "HEDGE", "CAUSE") and any(c.tag == "CONJ" for c in gap)
+            goes_on = last + 1 < len(gap) and gap[last + 1].tag in ("V", "HEDGE", "CAUSE") and any(c.tag == "CONJ" for c in gap)
             return "break" if predicate and tag == "HEDGE" and not goes_on else relation
     if any(c.tag == "HEDGE" for c in words) and not predicate and ("COMMA" in tags or tags == {"V"}):
         return "explain"
