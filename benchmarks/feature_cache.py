@@ -25,8 +25,8 @@ from priorrg_hf import (
     PriorRGReportTrainer,
     PriorRGReportTrainingArguments,
 )
-from priorrg_hf.feature_cache import precompute_features
-from priorrg_hf.presets import new_config, new_processor, preset_settings
+from priorrg_hf.training.feature_cache import precompute_features
+from priorrg_hf.training.presets import new_config, new_processor, preset_settings
 
 
 def make_examples(folder: Path, count: int) -> list[dict]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from priorrg_hf.data.phantom import make_patient, make_phantom_cohort, parse_report, render_visit, write_texts
+from priorrg_hf.phantom import make_patient, make_phantom_cohort, parse_report, render_visit, write_texts
 
 
 def peak_mib() -> float:

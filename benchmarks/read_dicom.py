@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "modeling_tests"
 
 from dicom_builders import build, compressed, file_bytes, picture
 
-from priorrg_hf.dicom_priorrg import read_dicom
+from priorrg_hf.model.dicom_priorrg import read_dicom
 
 
 def bare_decoder(codec: str):

@@ -14,11 +14,11 @@ import resource
 import tempfile
 import time
 
-from priorrg_hf.data.phantom import make_patient, write_texts
 from priorrg_hf.evaluation.card import evaluate_reports
 from priorrg_hf.evaluation.report_file import ReportRow
 from priorrg_hf.metrics import bootstrap_intervals, meteor_java, prepare_text, temporal, text_metrics
 from priorrg_hf.metrics.report_reader import read_report
+from priorrg_hf.phantom import make_patient, write_texts
 
 
 def write_reports(count: int) -> list[ReportRow]:

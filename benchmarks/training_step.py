@@ -48,7 +48,7 @@ def matmul_peak(device: str, dtype: torch.dtype) -> float:
 def build(size: str, image_size: int | None, stage: int):
     """A model of preset shapes with random weights, and its vocabulary size."""
     from priorrg_hf import PriorRGConfig, PriorRGForContrastivePretraining, PriorRGForReportGeneration
-    from priorrg_hf.presets import preset_settings
+    from priorrg_hf.training.presets import preset_settings
 
     settings = preset_settings(size)
     side = image_size or settings.pop("image_size")

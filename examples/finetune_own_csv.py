@@ -1,14 +1,13 @@
 """Fine-tune a report generator on your own CSV: all weights, or low-rank adapters (LoRA) of the decoder.
 
-    priorrg convert finetune.ckpt priorrg-mimic --tokenizer distilbert/distilgpt2 --view-positions view_position_dict.json
+    priorrg convert-checkpoint finetune.ckpt -o priorrg-mimic --tokenizer distilbert/distilgpt2 --view-positions view_position_dict.json
     python examples/finetune_own_csv.py --model priorrg-mimic --csv my_reports.csv --output_dir runs/mine --lora
 
 The CSV needs, per study, an image path and a report; patient ids keep the splits apart, and prior, view, indication and history are used
-where there are columns for them. Name your columns with --columns '{"findings": "REPORT_TEXT", "image": "FILE"}'.
+where there are columns for them. Name your columns with --column findings=REPORT_TEXT image=FILE.
 Research use only, not for clinical decisions.
 """
 
-import json
 from dataclasses import dataclass, field
 
 from transformers import HfArgumentParser
@@ -20,7 +19,7 @@ from priorrg_hf import (
     PriorRGReportTrainingArguments,
 )
 from priorrg_hf.data import as_examples, load_studies
-from priorrg_hf.report_metrics import ReportMetrics, priors_shown
+from priorrg_hf.training.report_metrics import ReportMetrics, priors_shown
 
 
 @dataclass
@@ -30,7 +29,7 @@ class OwnData:
     model: str = field(metadata={"help": "Converted checkpoint, or any PriorRG report generation folder or Hub id."})
     csv: str = field(metadata={"help": "Your table."})
     image_root: str | None = field(default=None, metadata={"help": "Folder of relative image paths."})
-    columns: str | None = field(default=None, metadata={"help": "JSON: field -> your column name."})
+    column: list[str] = field(default_factory=list, metadata={"help": "FIELD=COLUMN, any number of them."})
     lora: bool = field(default=False, metadata={"help": "Train adapters of the decoder only."})
     lora_rank: int = field(default=16, metadata={"help": "Their rank."})
 
@@ -39,7 +38,7 @@ def main() -> None:
     own, training = HfArgumentParser((OwnData, PriorRGReportTrainingArguments)).parse_args_into_dataclasses()
 
     # 1. Studies, split by patient; rows without a report can't be learned from.
-    columns = json.loads(own.columns) if own.columns else None
+    columns = dict(pair.split("=", 1) for pair in own.column)
     studies = load_studies(own.csv, image_root=own.image_root, columns=columns)
     examples = as_examples(studies, require_findings=True)
     print({split: len(rows) for split, rows in examples.items()})
@@ -50,7 +49,7 @@ def main() -> None:
     if own.lora:
         from peft import get_peft_model
 
-        from priorrg_hf.peft_utils import freeze_batch_norm, lora_config
+        from priorrg_hf.training.lora import freeze_batch_norm, lora_config
 
         # An adapter file has no BatchNorm statistics, so training must not change them.
         model = get_peft_model(freeze_batch_norm(model), lora_config(r=own.lora_rank))

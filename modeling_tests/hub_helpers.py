@@ -19,7 +19,7 @@ from priorrg_hf import (
     PriorRGForReportGeneration,
     PriorRGProcessor,
 )
-from priorrg_hf.processing_priorrg import build_priorrg_tokenizer, rad_dino_image_processor
+from priorrg_hf.model.processing_priorrg import build_priorrg_tokenizer, rad_dino_image_processor
 
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"

@@ -17,7 +17,7 @@ from training_helpers import (
 )
 from transformers import TrainerCallback
 
-from priorrg_hf.checkpointing import last_complete_checkpoint
+from priorrg_hf.training.checkpointing import last_complete_checkpoint
 
 
 class KillAtStep(TrainerCallback):

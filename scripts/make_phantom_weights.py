@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from priorrg_hf.data.phantom import make_patient, render_visit, write_texts
-from priorrg_hf.data.phantom.anatomy import Shape
-from priorrg_hf.data.phantom.cohort import LEVEL_CENTRES
-from priorrg_hf.data.phantom.facts import DEVICES, SITES
-from priorrg_hf.data.phantom.rendering import cardiothoracic_ratio
+from priorrg_hf.phantom import make_patient, render_visit, write_texts
+from priorrg_hf.phantom.anatomy import Shape
+from priorrg_hf.phantom.cohort import LEVEL_CENTRES
+from priorrg_hf.phantom.facts import DEVICES, SITES
+from priorrg_hf.phantom.rendering import cardiothoracic_ratio
 
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "src/priorrg_hf/data/phantom/weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "src/priorrg_hf/phantom/weights"
 IMAGE_SIZE, PATCH_SIZE = 112, 14
 GRID = IMAGE_SIZE // PATCH_SIZE
 # Far from the seeds that anyone would use for a cohort.
@@ -106,7 +106,7 @@ def make_tokenizer(args) -> None:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Tokenizer
 
-    from priorrg_hf.processing_priorrg import build_priorrg_tokenizer
+    from priorrg_hf.model.processing_priorrg import build_priorrg_tokenizer
 
     texts = []
     for index in range(6000):
@@ -133,8 +133,8 @@ def make_decoder(args) -> None:
     """A GPT-2 of the demo's shape that has read phantom reports, each of them once."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from priorrg_hf.data.phantom import load_phantom_tokenizer
-    from priorrg_hf.demo import MODEL_SHAPE
+    from priorrg_hf.phantom import load_phantom_tokenizer
+    from priorrg_hf.phantom.demo import MODEL_SHAPE
 
     torch.manual_seed(0)
     torch.set_num_threads(args.processes)
@@ -335,7 +335,7 @@ def make_model(args) -> None:
     import json
 
     from priorrg_hf import PriorRGForReportGeneration, PriorRGProcessor
-    from priorrg_hf.model_card import render_model_card
+    from priorrg_hf.publishing.model_card import render_model_card
 
     result = json.loads((args.work / "scores.json").read_text(encoding="utf-8"))
     settings, targets = result["settings"], result["targets"]

@@ -39,16 +39,16 @@ def _register_models(module: ModuleType) -> None:
 def _register_processor(module: ModuleType) -> None:
     # By class: AutoProcessor looks names up in transformers' own model folders only. No import of ours passes through this
     # module, so nothing here is circular.
-    from .configuration_priorrg import PriorRGConfig
-    from .processing_priorrg import PriorRGProcessor
+    from .model.configuration_priorrg import PriorRGConfig
+    from .model.processing_priorrg import PriorRGProcessor
 
     module.AutoProcessor.register(PriorRGConfig, PriorRGProcessor, exist_ok=True)
 
 
 def _register_pipeline(module: ModuleType) -> None:
     # The pipeline module imports transformers.pipelines itself; when that import is the one under way, it registers at its end.
-    if f"{__package__}.pipeline_priorrg" not in sys.modules:
-        from .pipeline_priorrg import register_report_generation_pipeline
+    if f"{__package__}.model.pipeline_priorrg" not in sys.modules:
+        from .model.pipeline_priorrg import register_report_generation_pipeline
 
         register_report_generation_pipeline()
 

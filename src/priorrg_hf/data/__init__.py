@@ -1,42 +1,10 @@
-"""Studies: the schema, the readers, prior linking, checks and conversion. Importing this package loads none of them.
+"""Studies: the schema, the readers (one file a source), prior linking, checks and conversion; files that are written whole or not at all.
 
-Research use only, not for clinical decisions.
+May use `model` for reading images. Importing this package loads nothing heavy. Research use only, not for clinical decisions.
 """
 
-import importlib
+import lazy_loader
 
 
-# public name -> the module that defines it
-_EXPORTS = {
-    "PriorStudy": "schema",
-    "Study": "schema",
-    "StudyError": "schema",
-    "StudyImage": "schema",
-    "as_examples": "schema",
-    "assign_split": "schema",
-    "check_patient_disjoint": "schema",
-    "example_features": "schema",
-    "split_by_patient": "schema",
-    "studies_to_dataset": "schema",
-    "studies_to_dataset_dict": "schema",
-    "study_features": "schema",
-    "view_family": "schema",
-    "load_studies": "loading",
-    "link_priors": "linking",
-    "check_studies": "check",
-    "convert_studies": "convert",
-}
-
-__all__ = list(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+# The public names stand in __init__.pyi; each is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from .linking import PriorIndex
 from .loading import REPEATED_IMAGE, REPEATED_STUDY, cache_folder, read_rows
+from .progress import progress_bar
 from .readers import ReaderOptions, open_reader
 from .schema import StudyError, example_ids
 
@@ -116,7 +115,7 @@ def check_studies(
     settings = ReaderOptions(cache_dir=str(cache_folder(cache_dir)), progress=progress, **options)
     reader, reason = open_reader(source, format, settings)
     checker = _Checker(CheckReport(reader.name, reason), images, workers)
-    with tqdm(read_rows(reader), total=reader.count(), desc="checking", unit=" studies", disable=not progress) as rows:
+    with progress_bar(read_rows(reader), total=reader.count(), description="checking", shown=progress) as rows:
         checker.read(rows)
     checker.report.warnings.extend(Issue("source", "all", note) for note in reader.notes)
     checker.finish(same_view, max_days)
@@ -293,7 +292,7 @@ def _image_problem(image: dict[str, Any], opened: bool) -> tuple[str, str] | Non
             return "missing file", "there is no such file"
     if not opened:
         return None
-    from ..image_loading_priorrg import load_image
+    from ..model.image_loading_priorrg import load_image
 
     try:
         load_image(image)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from ..file_writing import write_text_whole
+from .file_writing import write_text_whole
 from .loading import load_studies
+from .progress import progress_bar
 from .schema import SCHEMA_VERSION, StudyError, example_features, study_features
 
 
@@ -82,7 +81,7 @@ def convert_studies(
     key = _key(studies, to, embed_images, shard_size)
     _prepare(out, key, overwrite)
     result = Conversion(out, dict.fromkeys(studies, 0), 0, 0, problems)
-    with tqdm(total=sum(map(len, studies.values())), desc="converting", unit=" studies", disable=not progress) as bar:
+    with progress_bar(total=sum(map(len, studies.values())), description="converting", shown=progress) as bar:
         for name, part in studies.items():
             for number in range(plan[name]):
                 rows = range(number * shard_size, min((number + 1) * shard_size, len(part)))

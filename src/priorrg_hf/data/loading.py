@@ -16,9 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
 from .linking import link_priors
+from .progress import progress_bar
 from .readers import Reader, ReaderOptions, open_reader
 from .readers.base import Row
 from .readers.hub import usable_studies
@@ -277,13 +276,7 @@ def _write_splits(reader, place, split, fractions, seed, strict, progress) -> di
     with tempfile.TemporaryDirectory(dir=place, prefix="writing-") as scratch, contextlib.ExitStack() as stack:
         writers: dict[str, _SplitWriter] = {}
         rows = stack.enter_context(
-            tqdm(
-                read_rows(reader),
-                total=reader.count(),
-                desc=f"reading {reader.name}",
-                unit=" studies",
-                disable=not progress,
-            )
+            progress_bar(read_rows(reader), total=reader.count(), description=f"reading {reader.name}", shown=progress)
         )
         for where, row in rows:
             row, error = (None, row) if isinstance(row, StudyError) else _first_of_its_id(row, seen)

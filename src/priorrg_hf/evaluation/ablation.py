@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
 from .conditions import CONDITIONS, ChangedExamples
 from .fingerprints import settings_fingerprint
 from .plots import draw_lines
@@ -75,7 +75,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _config(plan: Mapping[str, Any], processor, changes: Mapping[str, Any]):
-    from ..presets import new_config
+    from ..training.presets import new_config
 
     config = new_config("tiny", processor, image_size=plan["cohort"]["image_size"])
     settings = config.to_dict()
@@ -95,7 +95,7 @@ class _Runner:
         """Training and test examples of a seed, and the truth by study."""
         if seed not in self._cohorts:
             from ..data import as_examples
-            from ..data.phantom import facts_by_study, make_phantom_cohort
+            from ..phantom import facts_by_study, make_phantom_cohort
 
             settings = dict(self.plan["cohort"])
             studies = make_phantom_cohort(
@@ -111,15 +111,15 @@ class _Runner:
         return self._cohorts[seed]
 
     def _processor(self):
-        from ..data.phantom import phantom_tokenizer_folder
-        from ..presets import new_processor, view_table
+        from ..phantom import phantom_tokenizer_folder
+        from ..training.presets import new_processor, view_table
 
         return new_processor(
             phantom_tokenizer_folder(), self.plan["cohort"]["image_size"], view_table(["AP", "PA", "LATERAL"])
         )
 
     def _features(self, model, processor, seed: int) -> Path:
-        from ..feature_cache import precompute_features
+        from ..training.feature_cache import precompute_features
 
         folder = self.folder / f"seed{seed}" / "features"
         precompute_features(
@@ -128,7 +128,7 @@ class _Runner:
         return folder
 
     def _train(self, trainer_class, arguments_class, model, processor, seed: int, folder: Path, **options) -> None:
-        from ..checkpointing import last_complete_checkpoint
+        from ..training.checkpointing import last_complete_checkpoint
 
         arguments = arguments_class(
             output_dir=str(folder), seed=seed, eval_strategy="no", load_best_model_at_end=False, metric_for_best_model=None,
@@ -145,10 +145,10 @@ class _Runner:
         """Folder of the stage-1 model for these configuration changes, trained if need be."""
         from transformers import set_seed
 
-        from ..data.phantom import phantom_vision_folder
-        from ..modeling_priorrg import PriorRGForContrastivePretraining
-        from ..trainer_priorrg import PriorRGContrastiveTrainer
-        from ..training_args_priorrg import PriorRGContrastiveTrainingArguments
+        from ..model.modeling_priorrg import PriorRGForContrastivePretraining
+        from ..phantom import phantom_vision_folder
+        from ..training.trainer import PriorRGContrastiveTrainer
+        from ..training.training_args import PriorRGContrastiveTrainingArguments
 
         shared = {name: value for name, value in changes.items() if name not in STAGE_2_FIELDS}
         folder = self.folder / f"seed{seed}" / f"stage1_{settings_fingerprint(shared)[:8]}"
@@ -174,11 +174,11 @@ class _Runner:
         """Folder of the report generator of a variant, trained if need be."""
         from transformers import set_seed
 
-        from ..data.phantom import phantom_decoder_folder, phantom_vision_folder
-        from ..modeling_priorrg import PriorRGForReportGeneration
-        from ..trainer_priorrg import PriorRGReportTrainer
-        from ..training_args_priorrg import PriorRGReportTrainingArguments
-        from ..training_runs import continue_from_stage_1
+        from ..model.modeling_priorrg import PriorRGForReportGeneration
+        from ..phantom import phantom_decoder_folder, phantom_vision_folder
+        from ..training.runs import continue_from_stage_1
+        from ..training.trainer import PriorRGReportTrainer
+        from ..training.training_args import PriorRGReportTrainingArguments
 
         changes = variant.get("config", {})
         folder = self.folder / f"seed{seed}" / variant["name"]
@@ -235,9 +235,9 @@ def _had_prior(examples) -> dict[str, bool]:
 def _phantom_scores(
     rows: Sequence, truths: Mapping[str, Any], studies: Sequence[str], had_prior: Mapping[str, bool]
 ) -> dict[str, float]:
-    from ..data.phantom import score_reports
     from ..metrics.temporal import temporal_statistics
     from ..metrics.text_metrics import text_overlap
+    from ..phantom import score_reports
 
     predictions, references = [row.prediction for row in rows], [row.reference or "" for row in rows]
     shown = [bool(row.has_prior) for row in rows]

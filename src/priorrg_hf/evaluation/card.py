@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
 from ..metrics.bootstrap import Interval
 from ..metrics.repetition import most_frequent_reports
 from ..metrics.text_metrics import TEXT_METRICS, scorer_versions

@@ -61,22 +61,30 @@ def load_evaluation_data(
     source: str | os.PathLike,
     *,
     split: str | None = "test",
-    source_format: str | None = None,
-    image_root: str | os.PathLike | None = None,
-    columns: Mapping[str, str] | None = None,
     views: str | None = None,
     limit: int | None = None,
     require_findings: bool = False,
     strict: bool = False,
+    reading: Mapping[str, Any] | None = None,
 ) -> EvaluationData:
-    """Reads a source of studies for evaluation. Raises `ValueError` for a split it does not have, or when nothing is left."""
+    """Reads a source of studies for evaluation.
+
+    Args:
+        source (`str`): anything `priorrg_hf.data.load_studies` reads; `reading` has further arguments of it (`format`, `columns`, ...).
+        split (`str`, *optional*, defaults to `"test"`): a split; `None` takes all.
+        views (`str`, *optional*): family of the current images, `"frontal"` or `"lateral"`; by default all.
+        limit (`int`, *optional*): only the first so many examples.
+        require_findings (`bool`, defaults to `False`): leave out studies without a reference.
+        strict (`bool`, defaults to `False`): raise at the first study that can't be used.
+
+    Raises:
+        `ValueError`: the source has no such split, or nothing is left.
+    """
     from datasets import concatenate_datasets
 
     from ..data import as_examples, load_studies
 
-    studies = load_studies(
-        source, format=source_format, image_root=image_root, columns=dict(columns) if columns else None, strict=strict
-    )
+    studies = load_studies(source, strict=strict, **(reading or {}))
     if split is not None and split not in studies:
         raise ValueError(
             f"{source} has no split {split!r}; it has {', '.join(studies)}. Name one with --split, or 'all'."
@@ -138,11 +146,9 @@ def evaluate_model(
     output_dir: str | os.PathLike,
     *,
     split: str | None = "test",
-    source_format: str | None = None,
-    image_root: str | os.PathLike | None = None,
-    columns: Mapping[str, str] | None = None,
     views: str | None = None,
     limit: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     batch_size: int = 8,
     num_workers: int = 0,
     device: str | None = None,
@@ -159,7 +165,7 @@ def evaluate_model(
 
     Args:
         model (`str`): folder or Hub id.
-        data, split, source_format, image_root, columns, views, limit: studies, see [`load_evaluation_data`].
+        data, split, views, limit, reading: studies, see [`load_evaluation_data`].
         output_dir (`str`): for the reports and the card.
         batch_size, num_workers, device, dtype, strict, resume, generation: see [`generate_reports`].
         against (`str`, *optional*): reports of another system.
@@ -168,10 +174,7 @@ def evaluate_model(
     from .loading import load_for_generation
 
     output = Path(output_dir)
-    studies = load_evaluation_data(
-        data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
-        strict=strict,
-    )  # fmt: skip
+    studies = load_evaluation_data(data, split=split, views=views, limit=limit, strict=strict, reading=reading)
     loaded, processor = load_for_generation(model, device=device, dtype=dtype)
     summary = generate_reports(
         loaded, processor, studies.examples, output / "reports.jsonl", batch_size=batch_size, num_workers=num_workers,
@@ -221,7 +224,7 @@ def evaluate_file(
     settings = {"source": Path(path).name}
     if processor is not None:
         if isinstance(processor, (str, os.PathLike)):
-            from ..processing_priorrg import PriorRGProcessor
+            from ..model.processing_priorrg import PriorRGProcessor
 
             processor = PriorRGProcessor.from_pretrained(processor)
         cut = cut_references(processor, [row.reference for row in rows])

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
+from ..data.progress import progress_bar
 from ..version import __version__
 from .fingerprints import model_fingerprint, settings_fingerprint
 from .report_file import ReportRow
@@ -357,9 +358,7 @@ def generate_reports(
 
 
 def _progress(total: int | None, initial: int, shown: bool):
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, initial=initial, desc="reports", unit="study", disable=not shown)
+    return progress_bar(total=total, initial=initial, description="reports", shown=shown)
 
 
 def _to_device(batch: Mapping[str, Any], model) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import torch
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ..modeling_priorrg import PriorRGForReportGeneration
-    from ..processing_priorrg import PriorRGProcessor
+    from ..model.modeling_priorrg import PriorRGForReportGeneration
+    from ..model.processing_priorrg import PriorRGProcessor
 
 
 def load_for_generation(
@@ -21,8 +21,8 @@ def load_for_generation(
     Raises:
         ValueError: the checkpoint has no report decoder, or `dtype` names no torch type.
     """
-    from ..modeling_priorrg import PriorRGForReportGeneration
-    from ..processing_priorrg import PriorRGProcessor
+    from ..model.modeling_priorrg import PriorRGForReportGeneration
+    from ..model.processing_priorrg import PriorRGProcessor
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
@@ -38,35 +38,8 @@ def load_for_generation(
     return loaded.to(device).eval(), processor
 
 
-def read_examples(
-    source: str | os.PathLike,
-    *,
-    split: str | None = "test",
-    without_prior: bool = False,
-    without_context: bool = False,
-    **options,
-) -> "Dataset":
-    """Example rows of a source of studies.
-
-    Args:
-        source (`str` or path): Anything `priorrg_hf.data.load_studies` reads; `options` are its arguments.
-        split (`str`, *optional*, defaults to `"test"`): A split; `None` takes all.
-        without_prior, without_context (`bool`, *optional*): Hide these inputs.
-
-    Raises:
-        ValueError: the source has no such split.
-    """
-    from datasets import concatenate_datasets
-
-    from ..data import as_examples, load_studies
-
-    studies = load_studies(source, **options)
-    if split is not None and split not in studies:
-        raise ValueError(f"{source} has no split {split!r}; it has {', '.join(studies)}. Name one, or 'all'.")
-    parts = list(studies.values()) if split is None else [studies[split]]
-    examples = as_examples(concatenate_datasets(parts))
-    hidden = ("prior_image", "prior_view_position") if without_prior else ()
-    hidden += ("indication", "history") if without_context else ()
-    if hidden:
-        examples = examples.map(lambda row: dict.fromkeys(hidden), features=examples.features)
-    return examples
+def hide_inputs(examples: "Dataset", *, prior: bool = False, context: bool = False) -> "Dataset":
+    """The example rows without their priors, or without indication and history."""
+    hidden = ("prior_image", "prior_view_position") if prior else ()
+    hidden += ("indication", "history") if context else ()
+    return examples.map(lambda row: dict.fromkeys(hidden), features=examples.features) if hidden else examples

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..file_writing import write_bytes_whole
+from ..data.file_writing import write_bytes_whole
 
 
 if TYPE_CHECKING:

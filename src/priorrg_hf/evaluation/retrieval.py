@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..feature_cache import ImageKeys, preprocessing_fingerprint
-from ..file_writing import write_bytes_whole, write_text_whole
+from ..data.file_writing import write_bytes_whole, write_text_whole
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
+from ..training.feature_cache import ImageKeys, preprocessing_fingerprint
 from .conditions import CONDITIONS, ChangedExamples
 from .evaluate import load_evaluation_data
 from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint
@@ -50,7 +50,8 @@ def embed_studies(
     """
     import torch
     from torch.utils.data import DataLoader
-    from tqdm.auto import tqdm
+
+    from ..data.progress import progress_bar
 
     class Batches:
         def __len__(self):
@@ -66,7 +67,7 @@ def embed_studies(
 
     embeddings, identifiers, skipped = [], [], {}
     loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers)
-    for batch, names, bad in tqdm(loader, desc=description, unit="batch", disable=not progress):
+    for batch, names, bad in progress_bar(loader, description=description, unit="batches", shown=progress):
         skipped.update(bad)
         for name, reason in bad.items():
             if strict:
@@ -90,10 +91,13 @@ def embed_reports(
 ) -> np.ndarray:
     """Report embeddings of stage 1, `(reports, dim)` float32."""
     import torch
-    from tqdm.auto import tqdm
+
+    from ..data.progress import progress_bar
 
     embeddings = []
-    for start in tqdm(range(0, len(reports), batch_size), desc="reports", unit="batch", disable=not progress):
+    for start in progress_bar(
+        range(0, len(reports), batch_size), description="reports", unit="batches", shown=progress
+    ):
         tokens = processor.encode_reports(list(reports[start : start + batch_size]), "alignment").to(model.device)
         with torch.inference_mode():
             features = model.get_text_features(tokens["report_input_ids"], tokens["report_attention_mask"])
@@ -134,8 +138,8 @@ def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: 
     """Contrastive model in evaluation mode and its processor. Raises `ValueError` for weights without the stage-1 head."""
     import torch
 
-    from ..modeling_priorrg import PriorRGForContrastivePretraining
-    from ..processing_priorrg import PriorRGProcessor
+    from ..model.modeling_priorrg import PriorRGForContrastivePretraining
+    from ..model.processing_priorrg import PriorRGProcessor
 
     processor = PriorRGProcessor.from_pretrained(model)
     loaded, report = PriorRGForContrastivePretraining.from_pretrained(
@@ -264,11 +268,9 @@ def run_retrieval(
     per_class: int | None = None,
     classes: Sequence[str] | None = None,
     split: str | None = "test",
-    source_format: str | None = None,
-    image_root: str | os.PathLike | None = None,
-    columns: Mapping[str, str] | None = None,
     views: str | None = None,
     limit: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | None = None,
     dtype: str = "float32",
@@ -286,7 +288,7 @@ def run_retrieval(
         **options: see [`retrieval_of_examples`]; `strict` also stops at what the source cannot read.
     """
     studies = load_evaluation_data(
-        data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
+        data, split=split, views=views, limit=limit, reading=reading,
         require_findings=True, strict=strict,
     )  # fmt: skip
     examples, row_classes = studies.examples, None

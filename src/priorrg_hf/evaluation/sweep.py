@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
 from ..metrics.bootstrap import bootstrap_intervals
 from ..metrics.statistics import joined
 from ..metrics.temporal import temporal_statistics
@@ -430,11 +430,9 @@ def run_sweep(
     output_dir: str | os.PathLike,
     *,
     split: str | None = "test",
-    source_format: str | None = None,
-    image_root: str | os.PathLike | None = None,
-    columns: Mapping[str, str] | None = None,
     views: str | None = None,
     limit: int | None = None,
+    reading: Mapping[str, Any] | None = None,
     device: str | None = None,
     dtype: str = "float32",
     strict: bool = False,
@@ -444,7 +442,7 @@ def run_sweep(
 
     Args:
         model (`str`): folder or Hub id.
-        data, split, source_format, image_root, columns, views, limit: studies, see `load_evaluation_data`.
+        data, split, views, limit, reading: studies, see `load_evaluation_data`.
         output_dir (`str`): a second call goes on there.
         questions (sequence of `str`, *optional*): some of `QUESTIONS`; by default all. One that the data cannot answer is noted.
         steps (`int`, defaults to 5): points from 0 to 100 %.
@@ -455,7 +453,7 @@ def run_sweep(
     from .loading import load_for_generation
 
     studies = load_evaluation_data(
-        data, split=split, source_format=source_format, image_root=image_root, columns=columns, views=views, limit=limit,
+        data, split=split, views=views, limit=limit, reading=reading,
         require_findings=True, strict=strict,
     )  # fmt: skip
     loaded, processor = load_for_generation(model, device=device, dtype=dtype)

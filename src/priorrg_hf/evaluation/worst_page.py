@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..file_writing import write_text_whole
+from ..data.file_writing import write_text_whole
 from ..metrics.report_reader import Statement, read_report
 from .errors import NOT_SAID, StudyErrors, differing_statements
 
@@ -74,7 +74,7 @@ def marked_text(text: str, other: str, kind: str):
 
 
 def _thumbnail(image: Any, caption: str) -> dict[str, str | None]:
-    from ..image_loading_priorrg import load_image
+    from ..model.image_loading_priorrg import load_image
 
     try:
         picture = load_image(image).convert("L")

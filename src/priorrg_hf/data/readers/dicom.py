@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm.auto import tqdm
 
-from ...dicom_priorrg import DicomError, is_dicom, read_dicom_metadata
+from ...model.dicom_priorrg import DicomError, is_dicom, read_dicom_metadata
+from ..progress import progress_bar
 from ..schema import StudyError
 from .base import Reader, Row
 
@@ -68,7 +68,7 @@ class DicomReader(Reader):
     def _update(self, database: sqlite3.Connection) -> None:
         run = 1 + (database.execute("SELECT MAX(seen) FROM file").fetchone()[0] or 0)
         paths = _walk(self.source) if self.source.is_dir() else iter([self.source])
-        with tqdm(paths, desc="DICOM headers", unit=" files", disable=not self.options.progress) as bar:
+        with progress_bar(paths, description="DICOM headers", unit="files", shown=self.options.progress) as bar:
             for number, path in enumerate(bar):
                 status = path.stat()
                 key = (str(path), status.st_size, status.st_mtime_ns)

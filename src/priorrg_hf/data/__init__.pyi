@@ -1,0 +1,17 @@
+from .check import check_studies as check_studies
+from .convert import convert_studies as convert_studies
+from .linking import link_priors as link_priors
+from .loading import load_studies as load_studies
+from .schema import PriorStudy as PriorStudy
+from .schema import Study as Study
+from .schema import StudyError as StudyError
+from .schema import StudyImage as StudyImage
+from .schema import as_examples as as_examples
+from .schema import assign_split as assign_split
+from .schema import check_patient_disjoint as check_patient_disjoint
+from .schema import example_features as example_features
+from .schema import split_by_patient as split_by_patient
+from .schema import studies_to_dataset as studies_to_dataset
+from .schema import studies_to_dataset_dict as studies_to_dataset_dict
+from .schema import study_features as study_features
+from .schema import view_family as view_family

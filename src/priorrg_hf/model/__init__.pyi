@@ -1,0 +1,16 @@
+from .configuration_priorrg import PriorRGConfig as PriorRGConfig
+from .dicom_priorrg import DicomError as DicomError
+from .dicom_priorrg import read_dicom as read_dicom
+from .dicom_priorrg import read_dicom_metadata as read_dicom_metadata
+from .image_loading_priorrg import ImageLoadingError as ImageLoadingError
+from .image_loading_priorrg import load_image as load_image
+from .modeling_priorrg import PriorRGForContrastivePretraining as PriorRGForContrastivePretraining
+from .modeling_priorrg import PriorRGForReportGeneration as PriorRGForReportGeneration
+from .modeling_priorrg import PriorRGModel as PriorRGModel
+from .modeling_priorrg import PriorRGPreTrainedModel as PriorRGPreTrainedModel
+from .modeling_priorrg import contrastive_loss as contrastive_loss
+from .pipeline_priorrg import PriorRGReportGenerationPipeline as PriorRGReportGenerationPipeline
+from .processing_priorrg import PriorRGInputError as PriorRGInputError
+from .processing_priorrg import PriorRGProcessor as PriorRGProcessor
+from .processing_priorrg import build_priorrg_tokenizer as build_priorrg_tokenizer
+from .processing_priorrg import rad_dino_image_processor as rad_dino_image_processor
