@@ -11,7 +11,7 @@ from .tokens import Chunk
 
 
 _FORWARD = frozenset((*PLACES, "regarding", "with respect to", "with regard to", "as regards", "in respect of", "in terms of", "concerning"))
-_NOT_PLACED = frozenset(("well", "appropriately", "satisfactorily", "correctly", "adequately", "properly", "recently", "high", "low", "newly placed", "optimally", "poorly", "previously"))  # fmt: skip
+_NOT_PLACED = frozenset(("suitably", "suitable", "satisfactory", "good", "centrally", "ideally", "inappropriately", "incorrectly", "badly", "too", "suboptimally", "safely", "well", "appropriately", "satisfactorily", "correctly", "adequately", "properly", "recently", "high", "low", "newly placed", "optimally", "poorly", "previously"))  # fmt: skip
 _EARLIER = frozenset(("initial", "initially", "having", "had", "earlier", "original", "first", "after", "following", "despite", "once", "at first", "originally", "temporary", "transient", "brief", "transiently"))  # fmt: skip
 _ORDER = {"trace": 0, "small": 1, "mild": 1, "moderate": 2, "large": 3, "severe": 3}
 _DEVICE_NEW = frozenset(("new", "newly"))
@@ -95,7 +95,10 @@ def _compares_zones(clause: Clause, index: int, chunk: Chunk, targets: list[Ment
         return False
     rest = clause.chunks[index + 1 : index + 4]
     zone = rest and rest[0].tag == "PREP" and any(c.tag == "LUNG" or c.text in _ZONES for c in rest[1:])
-    return bool(zone) and bool(targets) and not any(c.tag == "SIDE" for c in rest)
+    one_side = any(c.tag == "SIDE" for c in rest)
+    if chunk.text.startswith(("more ", "less ")) and rest and rest[0].tag == "PREP" and one_side:
+        return bool(targets)
+    return bool(zone) and bool(targets) and not one_side
 
 
 _ZONES = frozenset(("lower lobes", "upper lobes", "lower zones", "upper zones", "mid zones", "periphery", "lower lungs", "upper lungs", "lower lung", "upper lung", "perihilar", "middle", "lower lobe", "upper lobe", "lung apices", "centrally", "peripherally"))  # fmt: skip

@@ -268,7 +268,7 @@ def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     if start == floor:
         return False
     stop = chunks[start - 1]
-    if stop.tag == "V" and floor > 0 and not (start > 1 and chunks[start - 2].text == "there"):
+    if stop.tag == "V" and before.tag in ("CHG", "SEV") and floor > 0 and not (start > 1 and chunks[start - 2].text == "there"):
         return False
     if stop.tag == "PREP":
         return start >= 2 and chunks[start - 2].tag not in ("FIND", "VSEEN", "LUNG", "W")

@@ -31,6 +31,9 @@ def _one_place(chunks: list[Chunk]) -> list[Chunk]:
             result[-1] = Chunk("SIDE", chunk.value, "", f"{before.text} {chunk.text}", before.start, chunk.end)
             continue
         following = chunks[index + 1] if index + 1 < len(chunks) else None
+        if chunk.tag == "FIND" and "bronchogram" in chunk.text and before is not None and before.tag in ("WITH", "CONJ"):
+            result.pop()  # "consolidation with air bronchograms in the left base" is one finding
+            continue
         if chunk.tag == "FIND" and chunk.text in _ADJECTIVES and following is not None and following.tag == "FIND":
             chunk.tag = "W"
         result.append(chunk)
@@ -129,6 +132,8 @@ def _change(chunks: list[Chunk], index: int) -> None:
 
 def _degree_stands(chunks: list[Chunk], index: int, before: Chunk | None, following: Chunk | None) -> bool:
     text = chunks[index].text
+    if text == "spread":
+        return before is not None and before.text in ("has", "have", "had", "to") or (before is not None and before.tag == "FIND" and not (following is not None and following.tag == "LUNG"))
     if text in ("up", "down", "out", "settled", "expanded"):
         fits = before is None or before.tag in ("V", "FIND", "ADV", "COMMA", "SIDE", "LUNG", "NOW", "CONJ", "CHG", "DASH")
         if text == "out" and before is not None and before.tag == "FIND":
@@ -136,7 +141,7 @@ def _degree_stands(chunks: list[Chunk], index: int, before: Chunk | None, follow
         return fits and (following is None or following.tag not in ("W", "LUNG", "ART") and not (following.tag == "SIDE" and (before is None or before.tag != "FIND")))
     if text in ("more", "higher", "lower", "longer", "deeper"):
         return following is not None and (
-            following.tag in ("FIND", "SIDE") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more")
+            following.tag == "FIND" or (following.tag == "SIDE" and text == "more") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more")
         )
     return True
 

@@ -23,7 +23,7 @@ _WHOLE_CHEST = frozenset(
     "apparent also essentially basically quite so far much very demonstrating showing revealing leaving compared with comparing prior previous than ago striking dramatic remarkable clear definite good nice pleasing encouraging little ap pa lateral erect upright supine mobile bedside preceding date dated hrs am pm h s at".split()
 )
 _PLURAL = frozenset(("they", "these", "those", "both", "all", "all of these", "both of these", "these findings", "the findings", "these changes", "neither of these", "none of these", "neither of them", "both of them"))  # fmt: skip
-_SURE_COMPARISONS = frozenset(("previously", "yesterday", "interval", "interim", "overnight", "the interval", "earlier", "formerly", "initially", "originally", "the day before", "until yesterday", "at first", "most recent", "hitherto", "heretofore", "former"))  # fmt: skip
+_SURE_COMPARISONS = frozenset(("previously", "yesterday", "interval", "interim", "overnight", "the interval", "earlier", "formerly", "the day before", "until yesterday", "most recent", "hitherto", "heretofore", "former"))  # fmt: skip
 _NONE = frozenset(("none", "no", "nil", "not available", "unavailable", "n/a", "na", "not", "without"))
 _OPPOSITE = {"left": "right", "right": "left"}
 
@@ -116,7 +116,7 @@ class Document:
         clause = Clause(chunks)
         find_mentions(clause)
         for mention in clause.mentions:
-            mention.rest = any(c.text in ("rest", "other", "others", "remaining", "remainder", "another", "additional", "second", "further") for c in chunks[max(0, mention.first - 3) : mention.index])
+            mention.rest = any(c.value == "rest" or c.text in ("rest", "other", "others", "remaining", "remainder", "another", "additional", "second", "further") for c in chunks[max(0, mention.first - 3) : mention.index])
             mention.definite = any(c.text in ("the", "this", "that", "of the", "in the") for c in chunks[max(0, mention.first - 1) : mention.index])
         settle_presence(clause)
         settle_sides(clause)
@@ -243,7 +243,10 @@ class Document:
                 continue
             limit = min((m.first for m in clause.mentions if m.index > index), default=len(clause.chunks))
             after = clause.chunks[index + 1 : limit]
-            if any(c.tag == "W" and c.text not in _WHOLE_CHEST and not c.text.isdigit() for c in after[:3]):
+            stop = next((i for i, c in enumerate(after) if c.tag in ("COMMA", "WITH", "COLON", "SEP", "DASH")), len(after))
+            after = after[:stop]
+            elsewhere = any(c.tag == "PREP" for c in after) and any(c.tag == "SIDE" and c.value != "bilateral" or c.text in ("base", "apex", "zone") for c in after)
+            if elsewhere or any(c.tag == "W" and c.text not in _WHOLE_CHEST and not c.text.isdigit() for c in after[:3]):
                 self.compares = True
                 continue
             self.compares = True
@@ -435,14 +438,14 @@ class Document:
     def _statement(self, fact: Fact) -> Statement:
         presence = fact.presence
         event = latest(fact.events)
-        if event is None and presence in ("present", "uncertain"):
+        device = tables.findings()[fact.finding].kind == "device"
+        if event is None and presence == "present" and fact.opened is not None and (not device or fact.opened.label == "unchanged"):
             event = fact.opened
         change = event.label if event is not None else None
         if change == "resolved":
             presence = "absent"
         elif presence == "absent" and not (change == "unchanged" and fact.organ):
             change = None
-        device = tables.findings()[fact.finding].kind == "device"
         severity = fact.severity if presence != "absent" and not device else None
         triggers = []
         for part, chunk in (("side", fact.side_chunk if fact.side else None), ("presence", fact.presence_chunk), ("severity", severity), ("change", event.chunk if change else None)):  # fmt: skip

@@ -265,6 +265,8 @@ def _look_back(clause: Clause) -> None:
             value = "uncertain"
         else:
             continue
+        if chunk.tag == "HEDGEPOST2" and index + 1 < len(clause.chunks) and clause.chunks[index + 1].tag == "W":
+            continue  # "considered typical"
         if chunk.tag == "HEDGEPOST2" and not _stands_after_verb(clause, index):
             continue
         targets = subjects_before(clause, index)
@@ -404,6 +406,8 @@ def _organs(clause: Clause) -> None:
         if mention.kind != "organ":
             continue
         before = clause.chunks[mention.first : mention.index]
+        if mention.first > 1 and clause.chunks[mention.first - 1].tag == "PREP" and clause.chunks[mention.first - 2].tag in ("NORMAL", "ABN"):
+            before = clause.chunks[mention.first - 2 : mention.index]  # "a normal size of the heart"
         limit = clause.mentions[number + 1].first if number + 1 < len(clause.mentions) else len(clause.chunks)
         shared = number + 1 < len(clause.mentions) and clause.mentions[number + 1].kind == "organ" and clause.mentions[number + 1].relation == "list"
         if shared:
