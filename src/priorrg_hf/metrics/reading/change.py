@@ -202,7 +202,8 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
     if _is_noun(chunk):
         target = _after_noun(clause, index)
         if target is not None:
-            return [target, *_listed_after(clause, target, noun=True)], None
+            _former_size(clause, chunk, target)
+            return [target, *_listed_after(clause, target, noun=True), *_of_others(clause, target)], None
     before = [m for m in clause.mentions if m.last <= index]
     if not before:
         target = _inverted(clause, index)
@@ -223,6 +224,23 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
         if later and not any(c.tag in ("COMMA", "CONJ", "V") for c in clause.chunks[index + 1 : later[0].first]):
             return later[:1], None
     return alive or subjects, side
+
+
+def _former_size(clause: Clause, chunk: Chunk, mention: Mention) -> None:
+    """ "Near-complete resolution of the moderate effusion": the size is that of before."""
+    partial = chunk.value == "decreased" and any(w in chunk.text for w in ("resol", "clear", "gone", "disappear"))
+    if partial and mention.definite:
+        mention.severity = None
+
+
+def _of_others(clause: Clause, mention: Mention) -> list[Mention]:
+    """ "Placement of a line, tip in the SVC, and of a feeding tube." """
+    result = []
+    for later in clause.mentions[clause.mentions.index(mention) + 1 :]:
+        before = [c for c in clause.chunks[max(0, later.first - 3) : later.first] if c.tag != "ART"][-2:]
+        if [c.tag for c in before] == ["CONJ", "PREP"] and before[1].text in ("of", "in", "of the", "in the"):
+            result.append(later)
+    return result
 
 
 def _is_noun(chunk: Chunk) -> bool:
@@ -370,7 +388,7 @@ def latest(events: list[Event]) -> Event | None:
     if not strong:
         return steps[-1] if steps else None
     last = strong[-1]
-    if last.label == "unchanged" and not last.step:
+    if last.label == "unchanged" and not last.step and len(strong) < 3:
         directed = [e for e in strong if e.label != "unchanged"]
         if directed:
             return directed[-1]

@@ -17,7 +17,7 @@ MODIFIERS = frozenset(("SIDE", "SEV", "ADV", "ART", "W", "LUNG", "NUM", "ADJACEN
 # What may stand between two findings without making a new statement of the second.
 JOINTS = frozenset(("COMMA", "CONJ", "DASH", "PAREN", "STOP"))
 PLACES = frozenset(("in", "of", "at", "on", "within", "throughout", "along", "over", "into", "across", "for", "to", "in the", "at the", "on the", "of the", "about", "under", "up to"))  # fmt: skip
-_NO_ADJECTIVES = frozenset(("there", "we", "i", "please", "note", "made", "yes", "evidence", "then", "so", "thus", "therefore", "because", "if", "when", "as", "by", "hence", "than", "not", "see", "patient", "found", "both", "demonstrating", "showing", "revealing", "leaving", "displaying", "means", "but", "only"))  # fmt: skip
+_NO_ADJECTIVES = frozenset(("there", "we", "i", "please", "note", "made", "yes", "evidence", "then", "so", "thus", "therefore", "because", "if", "when", "as", "by", "hence", "than", "not", "see", "patient", "found", "both", "demonstrating", "showing", "revealing", "leaving", "displaying", "means", "but", "only", "explain", "explains", "account", "accounts", "accounting"))  # fmt: skip
 
 
 _NOUN_FORMS = frozenset(("increase", "decrease", "change", "changes", "reduction", "difference", "increases", "decreases", "reductions", "improves", "improve"))  # fmt: skip

@@ -54,12 +54,15 @@ def _both(chunks: list[Chunk], index: int) -> None:
         chunks[index].tag = "PRON"
     elif following is not None and following.tag == "FIND" and following.text.endswith(("s", "ces", "ae")) and not following.text.endswith(("sis", "ss")):
         chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
-    elif near is not None and near.tag in ("LUNG", "SIDE", "W", "ART") and not (following is not None and following.tag == "FIND"):
+    elif near is not None and (near.tag in ("LUNG", "SIDE", "ART") or (near.tag == "W" and _ANATOMY & set(near.text.split()))) and not (following is not None and following.tag == "FIND"):
         chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
     elif near is not None and near.tag in ("CHG", "NOT", "ADV", "VSEEN", "NEGPOST"):
         chunks[index].tag = "PRON"
     else:
         chunks[index].tag = "PSEUDO"
+
+
+_ANATOMY = frozenset(("lobes", "lobe", "zones", "zone", "hila", "apices", "hemithoraces", "sides", "regions", "fields", "spaces", "cavities", "hilar", "basal", "perihilar", "lungs", "bases", "upper", "lower", "mid", "middle", "apical", "basilar", "hemithorax", "perihila"))  # fmt: skip
 
 
 def _hedge(chunks: list[Chunk], index: int) -> None:
@@ -260,6 +263,8 @@ def _article(chunks: list[Chunk], index: int) -> None:
 def _deny_clause(chunks: list[Chunk], index: int) -> None:
     """ "No evidence that the effusion has enlarged.": the change is denied."""
     for following in chunks[index + 1 :]:
+        if following.tag == "CLEAR" and chunks[index].text == "failure of":
+            following.tag, following.value, following.flags = "CHG", "resolved", "pv"
         if following.tag in ("CHG", "MOVE"):
             following.denied = True
             return

@@ -121,6 +121,7 @@ class Document:
         settle_presence(clause)
         settle_sides(clause)
         self._leading_side(clause)
+        self._explained_side(clause)
         started = bool(self.facts)
         left = attach_changes(clause)
         self._open(clause, left, started, number)
@@ -165,6 +166,9 @@ class Document:
             if stand_ins:
                 stand_ins.append(Chunk("CONJ", "and", "", "and", chunks[0].start, chunks[0].start))
             spot = chunks[place] if pronoun is not None else chunks[0]
+            known = _one_side(self._resolved_sides(mention)) if side is None and not mention.parts and tables.findings()[mention.finding].sided else None
+            if known is not None and (pronoun is not None or place == 0):
+                stand_ins.append(Chunk("SIDE", known, "", "@", chunks[0].start, chunks[0].start))
             stand_ins.append(Chunk("FIND", mention.finding, mention.kind, "@", spot.start, spot.end, "@" + (mention.presence or "")))
         rest = chunks[place + 1 :] if pronoun is not None else chunks[place:]
         return [*chunks[:place], *stand_ins, *rest]
@@ -201,6 +205,14 @@ class Document:
             return []
         alive = [m for m in placed if m.presence != "absent"] or placed
         return _distinct(alive)
+
+    def _explained_side(self, clause: Clause) -> None:
+        """ "Right basal opacity. Pneumonia is likely.": an explanation takes the side of what it explains."""
+        for mention in clause.mentions[:1]:
+            explained = [m for m in self.heads if m.finding in ("opacity", "consolidation")]
+            if mention.finding in ("pneumonia", "atelectasis") and mention.presence == "uncertain" and not mention.sides and explained:
+                side = _one_side(self._resolved_sides(explained[-1]))
+                mention.sides = [side] if side else []
 
     def _leading_side(self, clause: Clause) -> None:
         """ "On the left, there is ...", "Right lung: ...": a side that stands before all findings is theirs."""
@@ -390,7 +402,7 @@ class Document:
             _take_events(fact, events)
             if severity is not None:
                 fact.severity = severity
-            if mention.side_chunks:
+            if mention.side_chunks and mention.side_chunks[0].text != "@":
                 fact.side_chunk = mention.side_chunks[0]
             fact.places.append((mention.chunk.start, mention.chunk.end))
 
@@ -538,10 +550,20 @@ def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
                 result = [c for c in result if c.tag != "CHG"]
             kind = "advice" if chunk.tag != "HISTORY" else chunk.value
             skipping = kind if skipping is None or kind == "forward" else skipping
-            named = False
+            named = ended = False
             continue
         if skipping is not None and _scope_ends(chunk, following):
             skipping = None
+        if skipping == "forward":
+            # In run-on dictation the history ends where the next finding begins without a joint.
+            ended = ended or (named and chunk.tag not in ("CONJ", "COMMA", "FIND"))
+            if chunk.tag == "FIND" and chunk.flags == "organ" or (ended and chunk.tag in ("FIND", "NEG")):
+                skipping = None
+                result += _start_of_phrase(chunks, index)
+            elif chunk.tag in ("CONJ", "COMMA"):
+                named = ended = False
+            elif chunk.tag == "FIND":
+                named = True
         if skipping == "procedure":
             if named and chunk.tag in ("SIDE", "SEV", "ART", "NEG", "FIND", "COMMA", "WITH", "NOW"):
                 skipping = None
@@ -549,6 +571,14 @@ def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
         if skipping is None or (skipping == "advice" and _still_there(chunks, index)):
             result.append(chunk)
     return result
+
+
+def _start_of_phrase(chunks: list[Chunk], index: int) -> list[Chunk]:
+    """The modifiers right before a finding at which a scope ends."""
+    start = index
+    while start > 0 and chunks[start - 1].tag in ("SIDE", "SEV", "ART", "CHG"):
+        start -= 1
+    return chunks[start:index]
 
 
 def _scope_ends(chunk: Chunk, following: Chunk | None) -> bool:

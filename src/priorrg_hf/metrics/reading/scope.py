@@ -271,7 +271,9 @@ def _look_back(clause: Clause) -> None:
             continue
         targets = subjects_before(clause, index)
         last = next((m for m in reversed(clause.mentions) if m.last <= index), None)
-        if last is not None and value == "uncertain" and not last.head and last.presence != "absent" and not any(c.tag in ("COMMA", "CONJ") for c in clause.chunks[last.last : index]) and _explains(clause, last):
+        if last is not None and not last.head and last.last == index and value == "uncertain":
+            targets = [last]
+        elif last is not None and value == "uncertain" and not last.head and last.presence != "absent" and not any(c.tag in ("COMMA", "CONJ") for c in clause.chunks[last.last : index]) and _explains(clause, last):
             targets = [last]
         if not targets and chunk.tag in ("NEGPOST", "HEDGEPOST"):
             targets = _first_listed(clause, index)
@@ -339,7 +341,7 @@ def _hedged(clause: Clause, index: int, chunk: Chunk) -> list[Mention]:
         return []
     first = later[0]
     gap = clause.chunks[index + 1 : first.first] if first.first > index else []
-    if any(c.tag in ("COMMA", "NEG", "SEP", "EXCEPT", "COLON", "STOP", "AFTER", "NEAR", "NEGPOST", "DASH", "WITH") for c in gap):
+    if any(c.tag in ("COMMA", "NEG", "SEP", "EXCEPT", "COLON", "STOP", "AFTER", "NEAR", "NEGPOST", "DASH", "WITH") or c.text in ("explain", "explains", "account", "exaggerate", "accentuate", "exaggerating") for c in gap):
         return []
     if any(c.tag == "CAUSE" for c in gap) and "adv" not in chunk.flags and "modal" not in chunk.flags and any(c.tag == "CHG" for c in gap):
         return []
@@ -420,7 +422,10 @@ def _organs(clause: Clause) -> None:
 
 
 def _judge_organ(clause: Clause, mention: Mention, words: list[Chunk]) -> None:
-    negated = any(c.tag in ("NOT", "NEG") for c in words) or mention.presence == "absent"
+    negated = mention.presence == "absent" or any(
+        c.tag in ("NOT", "NEG") and not (i + 1 < len(words) and words[i + 1].tag == "CHG" and words[i + 1].note != "size")
+        for i, c in enumerate(words)
+    )
     normal = next((c for c in words if c.tag == "NORMAL"), None)
     big = next((c for c in words if c.tag == "ABN" or (c.tag == "CHG" and (c.note == "size" or c.value in ("increased", "decreased"))) or (c.tag == "SEV" and c.value in ("large",))), None)
     hedge = next((c for c in words if c.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2")), None)
@@ -467,7 +472,7 @@ def settle_sides(clause: Clause) -> None:
             continue
         if mention.finding in ("diaphragm_elevation", "hilar_enlargement"):
             mention.sides += [w for w in mention.chunk.text.split() if w in ("left", "right")]
-        mention.parts = _lobe_parts(before) or _lobe_parts(after)
+        mention.parts = _lobe_parts(before) or _lobe_parts(after, mention.finding == "fracture")
         if mention.parts:
             mention.severity = _first_severity(before)
             continue
@@ -513,10 +518,10 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
     found: list[Chunk] = []
     while position < len(chunks):
         chunk = chunks[position]
-        if chunk.tag in ("V", "VSEEN", "ADV", "ANYLONGER", "CMPW") or (chunk.tag == "W" and not placed) or (chunk.tag == "CHG" and "w" in chunk.flags and not placed):
+        if (chunk.tag in ("V", "VSEEN", "ADV", "ANYLONGER", "CMPW") and chunk.value != "place") or (chunk.tag == "W" and not placed) or (chunk.tag == "CHG" and "w" in chunk.flags and not placed):
             seen = seen or chunk.tag in ("V", "VSEEN") or chunk.text.endswith("ed")
-        elif chunk.tag == "PREP" and seen:
-            placed = True
+        elif (chunk.tag == "PREP" and seen) or (chunk.tag == "VSEEN" and chunk.value == "place"):
+            seen = placed = True
         elif chunk.tag == "CHG" and "v" in chunk.flags and not placed and [c.text for c in chunks[position + 1 : position + 3]] in (["to", "involve"], ["to", "involving"], ["to", "include"]):
             seen, placed, position = True, True, position + 2
         elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
@@ -551,9 +556,11 @@ def _first_severity(chunks: list[Chunk]) -> Chunk | None:
     return now[0] if now else current[0] if current else None
 
 
-def _lobe_parts(before: list[Chunk]) -> list[Part]:
+def _lobe_parts(before: list[Chunk], ribs: bool = False) -> list[Part]:
     """ "RUL and LLL nodules": a lobe of each side is named, which makes two findings."""
     sides = [i for i, c in enumerate(before) if c.tag == "SIDE"]
+    if ribs and len(sides) == 2 and before[sides[0]].value != before[sides[1]].value and any(c.tag == "CONJ" for c in before):
+        return [Part(before[i].value) for i in sides]
     if len(sides) != 2 or before[sides[0]].value == before[sides[1]].value:
         return []
     named = [before[i].text.endswith("lobe") or i + 1 < len(before) and before[i + 1].text.split()[-1] in ("lobe", "zone", "lobes") for i in sides]
@@ -629,7 +636,7 @@ def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
     if before is not None and "transition" in before.flags:
         return
     following = clause.chunks[index + 1] if index + 1 < len(clause.chunks) else None
-    if following is not None and following.tag in ("W",) and following.text not in ("sized", "size", "only", "volume", "amount", "today"):
+    if following is not None and following.tag in ("W",) and following.text not in ("sized", "size", "only", "volume", "amount", "today", "if", "when", "again"):
         if not following.text.endswith("ly"):
             return
     if following is not None and (following.tag in ("CHG", "LUNG", "MOVE") and following.value != "size"):
