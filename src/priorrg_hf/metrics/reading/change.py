@@ -72,6 +72,7 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
             left.append((index, event))
         for mention in targets:
             _give(clause, mention, event, index)
+    _so_has(clause)
     _compare_sizes(clause)
     _compare_measures(clause)
     return left
@@ -121,6 +122,15 @@ def _compare_measures(clause: Clause) -> None:
         clause.mentions[0].events.append(Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one]))
 
 
+def _so_has(clause: Clause) -> None:
+    """ "Effusions have cleared and so has the edema." """
+    for one, two in zip(clause.mentions, clause.mentions[1:], strict=False):
+        words = [c.text for c in clause.chunks[one.last : two.first]]
+        for word, verb in zip(words, words[1:], strict=False):
+            if word in ("so", "as", "likewise") and verb in ("has", "have", "is", "are", "did", "does", "do") and not two.events:
+                two.events += one.events
+
+
 def _compare_sizes(clause: Clause) -> None:
     """ "previously small, now moderate", "from large to small": two sizes tell a change."""
     chunks = clause.chunks
@@ -164,6 +174,8 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
     """The devices that a word like "removed" or "placed" is about."""
     before = clause.chunks[index - 1] if index else None
     if before is not None and chunk.value == "new" and before.text in _NOT_PLACED:
+        return []
+    if chunk.value == "new" and "n" in chunk.flags and before is not None and before.tag in ("W", "FIND") and any(c.tag == "AFTER" for c in clause.chunks[max(0, index - 4) : index]):
         return []
     following = [m for m in clause.mentions if m.is_device and m.last == index and chunk.value == "new" and "n" in chunk.flags]
     if following and any(c.tag == "AFTER" for c in clause.chunks[max(0, following[0].first - 2) : following[0].first]):

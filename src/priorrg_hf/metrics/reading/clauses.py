@@ -298,13 +298,20 @@ def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:
             end += 1
         elif chunk.tag in ("COMMA", "PAREN") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and "compare" in chunks[end + 1].flags:  # fmt: skip
             end += 2
-        elif chunk.tag in ("COMMA", "PAREN", "DASH") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and _ends_after(chunks, end + 2):  # fmt: skip
-            end += 2
+        elif chunk.tag in ("COMMA", "PAREN", "DASH") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and _ends_after(chunks, _past_place(chunks, end + 2)):  # fmt: skip
+            end = min(limit, _past_place(chunks, end + 2))
         elif chunk.tag == "LUNG" and end > index + 1 and chunks[end - 1].tag == "SIDE":
             end += 1
         else:
             break
     return end
+
+
+def _past_place(chunks: list[Chunk], position: int) -> int:
+    """After the words of a lung, lobe or zone that follow a side."""
+    while position < len(chunks) and (chunks[position].tag == "LUNG" or chunks[position].text in ("upper lobe", "lower lobe", "mid zone", "upper zone", "lower zone", "basal", "apical", "apex")):
+        position += 1
+    return position
 
 
 def _ends_after(chunks: list[Chunk], position: int) -> bool:
@@ -318,6 +325,9 @@ def _bare_place(chunks: list[Chunk], position: int, limit: int) -> bool:
     return not (position == limit and limit < len(chunks))
 
 
+_POSITIONS = frozenset(("mid", "middle", "upper", "lower", "peripheral", "posterior", "anterior", "medial", "lateral", "basal", "apical", "inferior", "superior", "central", "perihilar", "region", "area", "areas"))  # fmt: skip
+
+
 def _place_end(chunks: list[Chunk], position: int, limit: int) -> int:
     noun = False
     start = position
@@ -328,7 +338,8 @@ def _place_end(chunks: list[Chunk], position: int, limit: int) -> int:
         elif chunk.tag in ("LUNG", "W", "STRUCT", "BACKREF") and chunk.text not in _NO_ADJECTIVES:
             noun = True
         elif chunk.tag == "SIDE":
-            if noun and "compare" not in chunk.flags and chunks[position - 1].tag in ("LUNG", "SIDE"):
+            before = chunks[position - 1]
+            if noun and "compare" not in chunk.flags and (before.tag in ("LUNG", "SIDE") or (before.tag == "W" and before.text.split()[0] not in _POSITIONS)):
                 break
             noun = True
         elif chunk.tag == "PREP" and chunk.text in PLACES and noun:
@@ -370,6 +381,9 @@ def _divide(chunks: list[Chunk], previous: Mention, mention: Mention) -> None:
             whole = [i for i in range(start, mention.index) if chunks[i].tag == "SIDE" and ("compare" in chunks[i].flags or " " in chunks[i].text)]
             start = whole[-1] + 1 if whole else start
             previous.last = max(previous.last, start)
+    if previous.kind == "organ" and start == previous.last:
+        said = [i for i in range(start, mention.index) if chunks[i].tag in ("NORMAL", "ABN", "CLEAR")]
+        start = said[-1] + 1 if said else start
     mention.first = start
 
 

@@ -34,10 +34,19 @@ def _one_place(chunks: list[Chunk]) -> list[Chunk]:
         if chunk.tag == "FIND" and "bronchogram" in chunk.text and before is not None and before.tag in ("WITH", "CONJ"):
             result.pop()  # "consolidation with air bronchograms in the left base" is one finding
             continue
+        if chunk.tag == "FIND" and chunk.flags in ("organ", "other") and _is_place_noun(result):
+            chunk.tag = "W"  # "a mass in the right hilum"
         if chunk.tag == "FIND" and chunk.text in _ADJECTIVES and following is not None and following.tag == "FIND":
             chunk.tag = "W"
         result.append(chunk)
     return result
+
+
+def _is_place_noun(before: list[Chunk]) -> bool:
+    index = len(before) - 1
+    while index >= 0 and before[index].tag in ("ART", "SIDE", "W", "SEV"):
+        index -= 1
+    return index > 0 and before[index].tag == "PREP" and before[index - 1].tag == "FIND" and before[index - 1].flags in ("finding", "device", "descriptive")
 
 
 def _next(chunks: list[Chunk], index: int, skip: tuple[str, ...] = ()) -> Chunk | None:
@@ -56,7 +65,7 @@ def _both(chunks: list[Chunk], index: int) -> None:
         chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
     elif near is not None and (near.tag in ("LUNG", "SIDE", "ART") or (near.tag == "W" and _ANATOMY & set(near.text.split()))) and not (following is not None and following.tag == "FIND"):
         chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
-    elif near is not None and near.tag in ("CHG", "NOT", "ADV", "VSEEN", "NEGPOST"):
+    elif near is not None and near.tag in ("CHG", "NOT", "ADV", "VSEEN", "NEGPOST", "SEV"):
         chunks[index].tag = "PRON"
     else:
         chunks[index].tag = "PSEUDO"
@@ -129,7 +138,7 @@ def _change(chunks: list[Chunk], index: int) -> None:
     elif chunk.text == "clearing":
         noun = following is not None and following.tag == "PREP" or before is not None and before.tag in ("NEG", "CMPW", "WITH", "ART")
         chunk.value, chunk.flags = ("resolved", "n") if noun and not (before is not None and before.text in ("is", "are", "was", "were", "be", "been", "being", "has been", "have been")) else ("decreased", "apg")
-    elif chunk.text == "back" and not (following is None or following.tag in ("COMMA", "STOP", "CONJ", "SEP", "NOW", "FIND", "SIDE", "NEG", "SEV", "PREP")):
+    elif chunk.text == "back" and not (following is None or following.tag in ("COMMA", "STOP", "CONJ", "SEP", "NOW", "FIND", "SIDE", "NEG", "SEV", "PREP") and following.text != "to"):
         chunk.tag = "W"
 
 
@@ -191,7 +200,7 @@ def _not_any_longer(chunks: list[Chunk]) -> None:
             continue
         after = chunks[index + 1 : index + 3]
         current = any(c.tag == "NOW" for c in after)
-        if not current and any(c.tag in ("CMP", "CMPW") for c in after) and not chunk.text.startswith(("absent", "none", "ruled", "excluded")):
+        if not current and any(c.tag in ("CMP", "CMPW") for c in after) and not chunk.text.startswith(("none", "ruled", "excluded")):
             chunk.tag, chunk.value, chunk.flags = "CHG", "new", "p"  # "was not there before"
             continue
         if after and after[0].tag == "ANYLONGER" or any(c.tag == "NOW" and c.text in ("now", "today", "currently", "at present", "presently", "at this time") for c in after[:1]) or any(c.text in ("today", "now") for c in after[:2]):  # fmt: skip

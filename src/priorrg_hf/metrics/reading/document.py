@@ -184,6 +184,8 @@ class Document:
         if number:
             return first.tag in ("V", "CHG", "ADV", "NOT", "SEV", "NOW", "NEGPOST", "HEDGE", "HEDGEPOST", "HEDGEPOST2", "NEG", "REL", "NEGCHG", "CMPW", "CMP", "MOVE", "CONJ", "W", "PREP") and not (first.tag == "W" and strange)  # fmt: skip
         change = next((c for c in chunks if c.tag in ("CHG", "SEV")), None)
+        if first.tag == "NEGPOST" and any(m.presence_chunk is not None and m.presence_chunk.tag == "QUERY" for m in self.heads):
+            return True  # "Pneumothorax? None seen."
         if change is None or strange:
             return False
         nounlike = change.tag == "CHG" and ("n" in change.flags and not change.text.endswith("ed"))
@@ -231,7 +233,7 @@ class Document:
             if mention is clause.mentions[0] and any(c.tag == "ADJACENT" for c in words):
                 mention.sides = ["@same"]
                 continue
-            if side is not None and not any(c.tag == "CONJ" for c in clause.chunks[clause.chunks.index(side) : mention.first] if mention is clause.mentions[0]):
+            if side is not None and not any(c.tag in ("CONJ", "CLEAR") for c in clause.chunks[clause.chunks.index(side) : mention.first] if mention is clause.mentions[0]):
                 mention.sides, mention.side_chunks = [side.value if side.tag == "SIDE" else f"@{side.value}"], [side]
             elif default is not None:
                 mention.sides = [default]

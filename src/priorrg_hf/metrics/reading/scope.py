@@ -384,7 +384,7 @@ def _versus(clause: Clause) -> None:
         if any(c.tag == "CHG" and c.denied and c.value != "new" for c in clause.chunks[: one.index]):
             continue
         mark = next((c for c in between if c.tag == "VERSUS"), None)
-        either = next((c for c in between if c.tag == "CONJ" and c.value == "or" and c.text in ("or", "/")), None)
+        either = next((c for c in between if c.tag == "CONJ" and c.value == "or" and c.text == "or"), None)
         if two.relation == "versus" and (mark or either) is not None:
             _doubt(one, mark or either), _doubt(two, mark or either)
         elif two.relation == "list" and either is not None:
@@ -427,6 +427,8 @@ def _judge_organ(clause: Clause, mention: Mention, words: list[Chunk]) -> None:
         for i, c in enumerate(words)
     )
     normal = next((c for c in words if c.tag == "NORMAL"), None)
+    if mention.severity is not None and mention.severity.value in ("large", "small"):
+        mention.severity = None
     big = next((c for c in words if c.tag == "ABN" or (c.tag == "CHG" and (c.note == "size" or c.value in ("increased", "decreased"))) or (c.tag == "SEV" and c.value in ("large",))), None)
     hedge = next((c for c in words if c.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2")), None)
     if big is not None and big.tag == "CHG" and (big.note == "size" or "enlarge" in big.text):
@@ -494,10 +496,38 @@ def settle_sides(clause: Clause) -> None:
             mention.side_chunks = _stated_place(clause, mention)
             mention.sides = [c.value if c.tag == "SIDE" else f"@{c.value}" for c in mention.side_chunks]
         mention.severity = _first_severity(before) or _first_severity(after)
+    _trailing_side(clause)
     _share_sides(clause)
     for index, chunk in enumerate(clause.chunks):
         if chunk.tag == "SEV":
             _predicate_severity(clause, index, chunk)
+
+
+def _trailing_side(clause: Clause) -> None:
+    """ "Effusion: trace, left.", "pacemaker, unchanged, on the left", "opacities, the right worse than the left", "effusions, both small"."""
+    chunks = clause.chunks
+    for index, chunk in enumerate(chunks):
+        if chunk.tag == "PRON" and chunk.text == "both" and len(clause.mentions) == 1 and clause.mentions[0].index < index:
+            mention = clause.mentions[0]
+            if not mention.sides and not mention.parts and mention.chunk.text.endswith("s"):
+                mention.sides, mention.side_chunks = ["bilateral"], [chunk]
+            continue
+        if chunk.tag != "SIDE" or any(m.first <= index < m.last for m in clause.mentions):
+            continue
+        before = index - 1
+        while before >= 0 and chunks[before].tag in ("ART", "PREP"):
+            before -= 1
+        follows = index + 1
+        while follows < len(chunks) and chunks[follows].tag == "LUNG":
+            follows += 1
+        ends = follows >= len(chunks) or chunks[follows].tag in ("COMMA", "STOP", "PAREN", "DASH")
+        if before < 0 or chunks[before].tag not in ("COMMA", "PAREN", "DASH") or not ends:
+            continue
+        if any(c.text in ("tip", "terminates", "ending", "terminating", "lead", "leads") for c in chunks[:index]):
+            continue
+        for mention in subjects_before(clause, before):
+            if not mention.sides and not mention.parts:
+                mention.sides, mention.side_chunks = [chunk.value], [chunk]
 
 
 def _access(clause: Clause, mention: Mention) -> list[Chunk]:
@@ -522,6 +552,8 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
             seen = seen or chunk.tag in ("V", "VSEEN") or chunk.text.endswith("ed")
         elif (chunk.tag == "PREP" and seen) or (chunk.tag == "VSEEN" and chunk.value == "place"):
             seen = placed = True
+        elif chunk.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2") and seen and not placed and chunk.value != "pre":
+            pass
         elif chunk.tag == "CHG" and "v" in chunk.flags and not placed and [c.text for c in chunks[position + 1 : position + 3]] in (["to", "involve"], ["to", "involving"], ["to", "include"]):
             seen, placed, position = True, True, position + 2
         elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
@@ -593,7 +625,8 @@ def _share_sides(clause: Clause) -> None:
     mentions = clause.mentions
     for position in range(len(mentions) - 1, 0, -1):
         one, two = mentions[position - 1], mentions[position]
-        if two.relation not in ("list", "near") and not (two.relation == "with" and any(c.tag == "ADJACENT" for c in clause.chunks[one.last : two.index])) or one.sides or one.parts or one.is_device or two.is_device:
+        beside = any(c.text in ("next to", "near", "beside", "alongside", "adjacent to", "close to") for c in clause.chunks[one.last : two.first])
+        if two.relation != "list" and not (two.relation == "near" and beside) and not (two.relation == "with" and any(c.tag == "ADJACENT" for c in clause.chunks[one.last : two.index])) or one.sides or one.parts or one.is_device or two.is_device:
             continue
         after = [c for c in clause.chunks[two.index + 1 : two.last] if c.tag in ("SIDE", "BACKREF")]
         if after and two.sides and one.presence == two.presence:
@@ -654,7 +687,7 @@ def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
             if part is None:
                 mention.parts.append(part := Part(side))
             part.severity = chunk
-        elif mention.kind != "organ" or mention.severity is None:
+        elif mention.kind != "organ" or chunk.value not in ("large", "small"):
             mention.severity = chunk
 
 

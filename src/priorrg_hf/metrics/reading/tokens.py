@@ -64,6 +64,9 @@ class Sentence:
 _DICTATED = {"comma": ",", "period": ".", "colon": ":", "semicolon": ";"}
 
 
+_SPOKEN = re.compile(r"\b(?:comma|period|full stop)\b")
+
+
 def tokenize(text: str) -> list[Token]:
     """Tokens of a text with abbreviations expanded; a full stop in prepared text ("4 .5", "clear .") is one as elsewhere."""
     known = tables.abbreviations()
@@ -82,6 +85,9 @@ def tokenize(text: str) -> list[Token]:
             tokens.append(Token(_DICTATED[word], start, end, True))
             continue
         if word == "stop" and tokens and tokens[-1].text == "full":
+            tokens[-1] = Token(".", tokens[-1].start, end, True)
+            continue
+        if word in ("paragraph", "line") and tokens and tokens[-1].text in ("new", "next") and (word == "paragraph" or tokens[-1].text == "next" or _SPOKEN.search(lowered)):
             tokens[-1] = Token(".", tokens[-1].start, end, True)
             continue
         if word == "ct" and tokens and tokens[-1].text in ("l", "r", "left", "right", "apical", "basal"):
