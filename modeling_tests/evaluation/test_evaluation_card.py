@@ -139,7 +139,7 @@ def test_error_analysis_counts():
     assert severity["matrix"][place["moderate"]][place["mild"]] == 1
     change = analysis["change_confusion"]
     place = {label: index for index, label in enumerate(change["labels"])}
-    assert change["matrix"][place["improved"]][place["worse"]] == 1
+    assert change["matrix"][place["decreased"]][place["increased"]] == 1
     assert change["matrix"][place["not said"]][place["new"]] == 1
     effusion = analysis["findings"]["pleural_effusion"]
     assert (effusion["n"], effusion["predicted"]) == (2, 2) and effusion["precision"] == 0.5

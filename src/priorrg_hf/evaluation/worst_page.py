@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.file_writing import write_text_whole
-from ..metrics.report_reader import Statement, read_report
+from ..metrics.reading import Statement, read_report
 from .errors import NOT_SAID, StudyErrors, differing_statements
 
 
@@ -29,14 +29,14 @@ def _spoken(site: str) -> str:
 
 
 def _what_differs(statement: Statement, others: Sequence[Statement]) -> str:
-    """Side, severity, change or status of a statement, where the other text speaks of the finding and says something else of it."""
+    """Side, severity, change or presence of a statement, where the other text speaks of the finding and says something else of it."""
     same_finding = [other for other in others if other.finding == statement.finding]
-    same_site = [other for other in same_finding if other.side == statement.side]
+    same_site = [other for other in same_finding if set(other.sites) & set(statement.sites)]
     if not same_finding:
         return ""
     if not same_site:
         return statement.side or ""
-    fields = ("status", "severity", "change")
+    fields = ("presence", "grade", "change")
     parts = [
         getattr(statement, name)
         for name in fields
@@ -55,7 +55,7 @@ def marked_text(text: str, other: str, kind: str):
     others = read_report(other)
     spans: dict[tuple[int, int], tuple[dict[str, None], dict[str, None]]] = {}
     for statement in differing_statements(text, other):
-        read = [_spoken(statement.site), statement.status, statement.severity, statement.change]
+        read = [_spoken(statement.site), statement.presence, statement.severity, statement.change]
         reads, differ = spans.setdefault((statement.start, statement.end), ({}, {}))
         reads[", ".join(part for part in read if part)] = None
         if difference := _what_differs(statement, others):

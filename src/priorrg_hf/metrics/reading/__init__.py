@@ -42,6 +42,11 @@ def _read(text: str) -> tuple[tuple[Statement, ...], bool]:
     return statements, compares
 
 
+def clear_cache() -> None:
+    """Forgets what was read: for timing."""
+    _read.cache_clear()
+
+
 def read_report(text: str) -> tuple[Statement, ...]:
     """All statements of a report, in order of mention. Same text, same answer.
 

@@ -67,6 +67,8 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
                 mention.presence, mention.presence_chunk, label = "absent", chunk, None
         if label is None:
             continue
+        if _is_noun(chunk) and targets and all(m.finding == "lung_volumes" and m.last < index for m in targets):
+            targets = []  # "poor inspiration, with radiological progression" is about the chest
         event = Event(label, weak, chunk, side, _is_earlier(clause, index), _is_step(clause, index))
         if not targets:
             left.append((index, event))
@@ -92,8 +94,10 @@ def _compares_sides(clause: Clause, chunk: Chunk, targets: list[Mention]) -> boo
 
 def _compares_zones(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -> bool:
     """ "Opacities, less dense at the apices" describes where they are, unless an earlier study is spoken of."""
-    if not (chunk.text in _COMPARATIVES or chunk.text.startswith(("more ", "less "))) or chunk.denied or any(c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks):
+    if not (chunk.text in _COMPARATIVES or chunk.text.startswith(("more ", "less ", "greater "))) or chunk.denied or any(c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks):
         return False
+    if chunk.note == "zone":
+        return True
     rest = clause.chunks[index + 1 : index + 4]
     zone = rest and rest[0].tag == "PREP" and any(c.tag == "LUNG" or c.text in _ZONES for c in rest[1:])
     one_side = any(c.tag == "SIDE" for c in rest)

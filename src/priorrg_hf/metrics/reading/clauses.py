@@ -67,6 +67,7 @@ class Mention:
     head: bool = True
     compares: bool = False
     definite: bool = False  # "the effusion"
+    explains: bool = False  # what another finding may be or is due to
     rest: bool = False  # "the rest of the nodules"
     trails: bool = False  # dictated with the size behind: "edema severe effusions moderate"
 
@@ -193,13 +194,16 @@ def find_mentions(clause: Clause) -> None:
     for earlier, later in zip(clause.mentions, clause.mentions[1:], strict=False):
         later.relation = _relation(clause, earlier, later)
     _alternatives(clause)
-    group, head = 0, True
+    group, head, before = 0, True, None
     for mention in clause.mentions:
         if mention.relation in ("start", "break"):
             group, head = group + 1, True
         elif mention.relation != "list":
             head = False
         mention.group, mention.head = group, head
+        listed = mention.relation == "list" and before is not None and before.explains
+        mention.explains = listed or mention.relation in ("cause", "explain", "versus")
+        before = mention
 
 
 # Findings told by a participle before the place: "the collapsed right upper lobe", "fractured left ribs".

@@ -42,6 +42,8 @@ class Fact:
     side_chunk: Chunk | None = None
     places: list[tuple[int, int]] = field(default_factory=list)
     organ: bool = False
+    words: str = ""
+    explains: bool = False
 
 
 class Document:
@@ -250,9 +252,9 @@ class Document:
             before = clause.chunks[:index]
             comma = max((i for i, c in enumerate(before) if c.tag == "COMMA"), default=-1)
             before = before[comma + 1 :]  # "AP portable, no change"
-            if any(m.index < index for m in clause.mentions):
+            if event.weak or any(m.index < index and m.finding != "lung_volumes" for m in clause.mentions):
                 continue
-            if any(c.tag == "FIND" for c in before) or any(c.tag == "W" and c.text not in _WHOLE_CHEST for c in before):
+            if any(c.tag == "FIND" and c.value != "lung_volumes" for c in before) or any(c.tag == "W" and c.text not in _WHOLE_CHEST for c in before):
                 self.compares = True
                 continue
             limit = min((m.first for m in clause.mentions if m.index > index), default=len(clause.chunks))
@@ -265,10 +267,9 @@ class Document:
                 continue
             self.compares = True
             self.overall.append(event)
-            if not event.weak:
-                self.opens = event
-                if event.label == "unchanged":
-                    self.opening = event
+            self.opens = event
+            if event.label == "unchanged":
+                self.opening = event
 
     # ---- clear lungs ----
 
@@ -391,8 +392,10 @@ class Document:
                 fact = self.facts[key] = Fact(mention.finding, key[1], mention.presence)
                 fact.presence_chunk = mention.presence_chunk
                 fact.opened, fact.organ = self.opening, mention.kind == "organ"
+                fact.words, fact.explains = mention.chunk.text, True
                 if follows:
                     fact.presence = mention.chunk.note[1:] or "present"
+            fact.explains = fact.explains and mention.explains
             said = mention.presence_chunk is not None
             if follows:
                 if said:
@@ -468,7 +471,7 @@ class Document:
         places = [p for p in fact.places if p[1] > p[0]] or [(0, 0)]
         named = places[0]
         return Statement(
-            fact.finding, fact.side, presence, severity.value if severity is not None else None, change, named[0], named[1], tuple(triggers), tuple(dict.fromkeys(places))
+            fact.finding, fact.side, presence, severity.value if severity is not None else None, change, named[0], named[1], fact.words, fact.explains, tuple(triggers), tuple(dict.fromkeys(places))
         )
 
 

@@ -34,13 +34,14 @@ class Statement:
     """What a report says of one finding on one side, as things stand at its end.
 
     Args:
-        finding (`str`): one of `report_lexicon.FINDINGS` (the labels of [`read_facts`] are among them), or `"overall"` for the chest as
-            a whole.
+        finding (`str`): one of `tables.findings()` (the labels of [`read_facts`] are among them), or `"overall"` for the chest as a whole.
         side (`str`, *optional*): `"left"`, `"right"`, `"bilateral"`, or `None` where no side is given or the finding has none.
         presence (`str`, *optional*): `"present"`, `"absent"`, `"uncertain"`, or `None` where an organ is named without saying.
         severity (`str`, *optional*): `"trace"`, `"small"`, `"mild"`, `"moderate"`, `"large"` or `"severe"`, as it is now.
         change (`str`, *optional*): `"new"`, `"increased"`, `"decreased"`, `"unchanged"` or `"resolved"`, against the earlier study.
         start, end (`int`): where the finding is (last) named, in characters; takes no part in comparisons.
+        words (`str`): by which the finding is named there; takes no part in comparisons.
+        explains (`bool`): whether it is named only as what another finding may be or is due to; takes no part in comparisons.
         triggers (`tuple[Trigger]`): the words that decided; take no part in comparisons.
         mentions (`tuple[tuple[int, int]]`): every place where the finding is named; takes no part in comparisons.
     """
@@ -52,6 +53,8 @@ class Statement:
     change: str | None = None
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
+    words: str = field(default="", compare=False)
+    explains: bool = field(default=False, compare=False)
     triggers: tuple[Trigger, ...] = field(default=(), compare=False)
     mentions: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
