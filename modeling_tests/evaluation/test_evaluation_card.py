@@ -294,7 +294,7 @@ def test_worst_page_says_what_differs_and_what_is_empty(tmp_path):
     assert '>effusion</mark><small class="read">right</small>' in side and '<small class="read">left</small>' in side
     assert '<small class="read">moderate</small>' in level and '<small class="read">mild</small>' in level
     assert '<small class="read">' not in alone  # the other text does not speak of it
-    assert "omitted: pleural effusion left (worse)" in alone and "change of" not in alone
+    assert "omitted: pleural effusion left (increased)" in alone and "change of" not in alone
     assert "The report is empty." in empty and "omitted: pleural effusion left (unchanged)" in empty
     assert "68 days before" in side and "1 day before" in level and "3.2 days before" in alone
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..data.file_writing import write_text_whole
 from ..metrics.reading import Statement, read_report
 from .errors import NOT_SAID, StudyErrors, differing_statements
+from .reading_page import underlined_text
 
 
 THUMBNAIL = 512
@@ -46,31 +47,15 @@ def _what_differs(statement: Statement, others: Sequence[Statement]) -> str:
 
 
 def marked_text(text: str, other: str, kind: str):
-    """`text` as safe HTML with the statements that `other` does not make in `<mark class=kind>`.
+    """`text` as safe HTML with all that was read underlined, and the statements that `other` does not make in `<mark class=kind>`.
 
-    Behind each stands in small letters what differs, where `other` says something else of the finding; hovering tells all that was read.
+    Behind each of those stands in small letters what differs, where `other` says something else of the finding; hovering tells all that was
+    read and the words that decided.
     """
-    from markupsafe import Markup, escape
-
     others = read_report(other)
-    spans: dict[tuple[int, int], tuple[dict[str, None], dict[str, None]]] = {}
-    for statement in differing_statements(text, other):
-        read = [_spoken(statement.site), statement.presence, statement.severity, statement.change]
-        reads, differ = spans.setdefault((statement.start, statement.end), ({}, {}))
-        reads[", ".join(part for part in read if part)] = None
-        if difference := _what_differs(statement, others):
-            differ[difference] = None
-    parts, position = [], 0
-    for (start, end), (reads, differ) in sorted(spans.items()):
-        if start < position:
-            continue
-        parts.append(escape(text[position:start]))
-        parts.append(Markup('<mark class="{}" title="{}">{}</mark>').format(kind, "; ".join(reads), text[start:end]))
-        if differ:
-            parts.append(Markup('<small class="read">{}</small>').format("; ".join(differ)))
-        position = end
-    parts.append(escape(text[position:]))
-    return Markup("").join(parts)
+    differing = differing_statements(text, other)
+    notes = {statement: _what_differs(statement, others) for statement in differing}
+    return underlined_text(text, read_report(text), kinds=dict.fromkeys(differing, kind), notes=notes)
 
 
 def _thumbnail(image: Any, caption: str) -> dict[str, str | None]:

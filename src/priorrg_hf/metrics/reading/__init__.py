@@ -70,7 +70,13 @@ def read_facts(text: str) -> dict:
     """
     known = tables.findings()
     facts = [
-        {"finding": s.finding, "side": s.side, "presence": s.presence, "severity": s.severity, "change": s.change if s.presence != "absent" or s.change == "resolved" else None}
+        {
+            "finding": s.finding,
+            "side": s.side,
+            "presence": s.presence,
+            "severity": s.severity if s.severity != "subtle" else None,
+            "change": s.change if s.presence != "absent" or s.change == "resolved" else None,
+        }
         for s in read_report(text)
         if s.presence is not None and s.finding in known and known[s.finding].in_facts
     ]

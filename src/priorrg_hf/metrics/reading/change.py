@@ -13,7 +13,7 @@ from .tokens import Chunk
 _FORWARD = frozenset((*PLACES, "regarding", "with respect to", "with regard to", "as regards", "in respect of", "in terms of", "concerning"))
 _NOT_PLACED = frozenset(("suitably", "suitable", "satisfactory", "good", "centrally", "ideally", "inappropriately", "incorrectly", "badly", "too", "suboptimally", "safely", "well", "appropriately", "satisfactorily", "correctly", "adequately", "properly", "recently", "high", "low", "newly placed", "optimally", "poorly", "previously"))  # fmt: skip
 _EARLIER = frozenset(("initial", "initially", "having", "had", "earlier", "original", "first", "after", "following", "despite", "once", "at first", "originally", "temporary", "transient", "brief", "transiently"))  # fmt: skip
-_ORDER = {"trace": 0, "small": 1, "mild": 1, "moderate": 2, "large": 3, "severe": 3}
+_ORDER = {"subtle": 0, "trace": 0, "small": 1, "mild": 1, "moderate": 2, "large": 3, "severe": 3}
 _DEVICE_NEW = frozenset(("new", "newly"))
 
 

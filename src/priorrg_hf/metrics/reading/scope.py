@@ -654,8 +654,6 @@ def _predicate_severity(clause: Clause, index: int, chunk: Chunk) -> None:
     """ "is small", "now moderate", "moderate in size", "small on the right and moderate on the left"."""
     if any(m.first <= index < m.last for m in clause.mentions):
         return
-    if chunk.value == "trace" and "subtle" in chunk.flags:
-        return
     before = clause.chunks[index - 1] if index else None
     if before is not None and before.text in ("was", "were", "had been") and any(c.tag == "NOW" for c in clause.chunks[:index]):
         return

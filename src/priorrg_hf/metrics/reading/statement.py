@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 SIDES = ("left", "right", "bilateral")
 PRESENCES = ("present", "absent", "uncertain")
-SEVERITIES = ("trace", "small", "mild", "moderate", "large", "severe")
+SEVERITIES = ("subtle", "trace", "small", "mild", "moderate", "large", "severe")
 CHANGES = ("new", "increased", "decreased", "unchanged", "resolved")
 # The four grades on which severities of two reports are compared: a small effusion is a mild one.
 GRADES = ("minimal", "mild", "moderate", "severe")
-GRADE_OF = {"trace": "minimal", "small": "mild", "mild": "mild", "moderate": "moderate", "large": "severe", "severe": "severe"}  # fmt: skip
+GRADE_OF = {"subtle": "minimal", "trace": "minimal", "small": "mild", "mild": "mild", "moderate": "moderate", "large": "severe", "severe": "severe"}  # fmt: skip
 OVERALL = "overall"
 
 
@@ -37,7 +37,8 @@ class Statement:
         finding (`str`): one of `tables.findings()` (the labels of [`read_facts`] are among them), or `"overall"` for the chest as a whole.
         side (`str`, *optional*): `"left"`, `"right"`, `"bilateral"`, or `None` where no side is given or the finding has none.
         presence (`str`, *optional*): `"present"`, `"absent"`, `"uncertain"`, or `None` where an organ is named without saying.
-        severity (`str`, *optional*): `"trace"`, `"small"`, `"mild"`, `"moderate"`, `"large"` or `"severe"`, as it is now.
+        severity (`str`, *optional*): `"trace"`, `"small"`, `"mild"`, `"moderate"`, `"large"` or `"severe"`, as it is now; or
+            `"subtle"`, a word of visibility rather than size, which is graded with the smallest and is no severity in [`read_facts`].
         change (`str`, *optional*): `"new"`, `"increased"`, `"decreased"`, `"unchanged"` or `"resolved"`, against the earlier study.
         start, end (`int`): where the finding is (last) named, in characters; takes no part in comparisons.
         words (`str`): by which the finding is named there; takes no part in comparisons.
