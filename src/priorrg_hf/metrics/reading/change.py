@@ -63,7 +63,7 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
             continue
         for mention in targets:
             mention.compares = True
-            if chunk.denied and chunk.value == "new" and "v" in chunk.flags:
+            if chunk.denied and (chunk.value == "new" and "v" in chunk.flags or chunk.note == "reaccum"):
                 mention.presence, mention.presence_chunk, label = "absent", chunk, None
         if label is None:
             continue

@@ -43,6 +43,7 @@ class Part:
     severity: Chunk | None = None
     events: list[Event] = field(default_factory=list)
     presence: str | None = None
+    presence_chunk: Chunk | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +118,7 @@ def _joins_adjectives(chunks: list[Chunk], index: int) -> bool:
     before = index - 1
     while before > 0 and chunks[before - 1].tag in ("ADV", "ART", "SEV", "CHG"):
         before -= 1
-    if before > 0 and chunks[before - 1].tag not in ("NEG", "W"):
+    if before > 0 and chunks[before - 1].tag not in ("NEG", "W") and not (chunks[before - 1].tag == "V" and not any(c.tag == "FIND" for c in chunks[:before])):  # fmt: skip
         return False
     after = index + 1
     while after < len(chunks) and chunks[after].tag in ("ADV", "SEV", "SIDE", "W", "LUNG", "CHG"):
@@ -373,7 +374,7 @@ def _divide(chunks: list[Chunk], previous: Mention, mention: Mention) -> None:
         changes = [i for i in range(start, mention.index) if chunks[i].tag == "CHG"]
         if changes and (len(changes) > 1 or not (own or denied)):
             cut = changes[0] + 1
-            while cut < mention.index and chunks[cut].tag in ("NOW", "CMPW", "CMP"):
+            while cut < mention.index and (chunks[cut].tag in ("NOW", "CMPW", "CMP") or "compare" in chunks[cut].flags):
                 cut += 1
             start = cut
         elif not changes:
@@ -404,7 +405,8 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     tags = {c.tag for c in gap}
     words = clause.between(later.first, later.index)
     if not gap:
-        return "list" if not any(c.tag in ("CHG", "SEV", "SIDE", "HEDGE") for c in words) else "break"
+        mixed = earlier.is_device != later.is_device
+        return "break" if mixed or any(c.tag in ("CHG", "SEV", "SIDE", "HEDGE", "ART") for c in words) else "list"
     last = max((i for i, c in enumerate(gap) if c.tag in ("COMMA", "CONJ", "DASH", "STOP", "PAREN")), default=-1)
     tail = {c.tag for c in gap[last + 1 :]}
     predicate = any(_is_predicate(c) for c in gap[: last + 1])

@@ -11,7 +11,8 @@ _TECHNICAL = frozenset(("technique", "technical", "projection", "projectional", 
 
 def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
     """The chunks of a sentence with ambiguous ones settled, in place."""
-    chunks = _one_place(chunks)
+    chunks = _numbered(_one_place(chunks))
+    chunks = _greater_than(chunks)
     for index, chunk in enumerate(chunks):
         settle = _RULES.get(chunk.tag)
         if settle is not None:
@@ -39,6 +40,35 @@ def _one_place(chunks: list[Chunk]) -> list[Chunk]:
         if chunk.tag == "FIND" and chunk.text in _ADJECTIVES and following is not None and following.tag == "FIND":
             chunk.tag = "W"
         result.append(chunk)
+    return result
+
+
+def _numbered(chunks: list[Chunk]) -> list[Chunk]:
+    """ "number one ... number two ...": a dictated list."""
+    result: list[Chunk] = []
+    for index, chunk in enumerate(chunks):
+        if chunk.text == "number" and index + 1 < len(chunks) and chunks[index + 1].text in ("one", "two", "three", "four", "five", "six", "1", "2", "3", "4", "5", "6"):  # fmt: skip
+            chunk.tag, chunk.value = "SEP", ";"
+            chunk.text = ";"
+            chunks[index + 1].tag = "PSEUDO"
+        result.append(chunk)
+    return result
+
+
+def _greater_than(chunks: list[Chunk]) -> list[Chunk]:
+    """ "right effusion greater than left": both sides have one."""
+    result: list[Chunk] = []
+    index = 0
+    while index < len(chunks):
+        chunk = chunks[index]
+        rest = [c for c in chunks[index + 1 : index + 5] if c.tag not in ("ART", "PREP")]
+        if chunk.text in ("greater", "larger", "bigger", "more", "worse", "smaller", "less") and index and chunks[index - 1].tag in ("FIND", "LUNG") and len(rest) > 1 and rest[0].text == "than" and rest[1].tag == "SIDE":  # fmt: skip
+            last = chunks.index(rest[1])
+            result.append(Chunk("SIDE", "bilateral", "compare", f"{chunk.text} than {rest[1].text}", chunk.start, rest[1].end))
+            index = last + 1
+            continue
+        result.append(chunk)
+        index += 1
     return result
 
 

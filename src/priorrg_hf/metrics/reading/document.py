@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from . import tables
 from .change import attach_changes, latest
-from .clauses import Clause, Event, Mention, find_mentions, split_clauses
+from .clauses import Clause, Event, Mention, Part, find_mentions, split_clauses
 from .disambiguate import disambiguate
 from .scope import settle_presence, settle_sides
 from .statement import OVERALL, Statement, Trigger
@@ -87,6 +87,9 @@ class Document:
         known = tables.findings()
         subject = [c for c in sentence.heading if c.tag in ("FIND", "LUNG", "SIDE", "CONJ", "SEV", "CHG")]
         findings = [c for c in subject if c.tag == "FIND" and known[c.value].kind != "other" and c.value != "support_devices"]
+        if not findings and any(c.tag == "CHG" for c in sentence.heading):
+            end = sentence.heading[-1].end  # "Unchanged: left effusion, cardiomegaly."
+            return [*disambiguate(list(sentence.heading)), Chunk("COLON", ":", "", ":", end, end), *chunks]
         if not findings and not any(c.tag == "LUNG" for c in subject):
             return chunks
         named = {c.value for c in chunks if c.tag == "FIND" and c.flags != "other"}
@@ -180,7 +183,7 @@ class Document:
         first = chunks[0]
         if any(c.tag == "W" and c.text in ("chest", "examination", "exam", "study", "film", "appearance", "appearances", "radiograph", "lungs", "picture", "findings", "overall") for c in chunks):  # fmt: skip
             return False
-        if any(c.tag == "ADV" and c.text == "overall" for c in chunks):
+        if any(c.tag == "ADV" and c.text in ("overall", "otherwise") for c in chunks):
             return False
         strange = [c for c in chunks if c.tag == "W" and c.text not in _WHOLE_CHEST and not c.text.endswith("ly")]
         if number:
@@ -203,6 +206,8 @@ class Document:
                 return _distinct(alive or group)
             if pronoun.text == "the former":
                 return everything[:1]
+            if pronoun.text == "the latter":
+                return everything[-1:]
             return placed[-1:]
         devices = any("d" in c.flags for c in chunks if c.tag == "CHG")
         if devices and not any(m.is_device for m in placed):
@@ -225,7 +230,7 @@ class Document:
         first = min(m.first for m in clause.mentions)
         leading = [c for c in clause.chunks[:first] if c.tag in ("SIDE", "BACKREF")]
         side = None
-        if leading and _is_place(clause.chunks, leading[0]) and not any(c.tag == "COLON" for c in clause.chunks[:first]):
+        if len({c.value for c in leading}) == 1 and _is_place(clause.chunks, leading[0]) and not any(c.tag == "COLON" for c in clause.chunks[:first]):
             side = leading[0]
         default = self._default_side()
         for mention in clause.mentions:
@@ -279,7 +284,7 @@ class Document:
                 self.lung_sides = self._lung_sides(clause, index)
             if chunk.tag != "CLEAR":
                 continue
-            if any(c.tag in ("NOT", "HEDGE") for c in clause.chunks[max(0, index - 3) : index]):
+            if any(c.tag in ("NOT", "HEDGE") or "neg" in c.flags.split() or c.text == "neither" for c in clause.chunks[max(0, index - 3) : index]):
                 continue
             lung = self._lung_of(clause, index)
             if lung is None:
@@ -320,6 +325,8 @@ class Document:
             return sides
         if self.lung_sides is not None and not any(c.tag == "FIND" for c in chunks[:index]):
             return self.lung_sides or sides
+        if index == 0 and self._default_side():
+            return [self._default_side()]  # "Left: clear."
         named = [c.value for c in chunks[:index] if c.tag == "SIDE"]
         if named and not any(c.tag == "FIND" for c in chunks[:index]):
             return named
@@ -346,7 +353,7 @@ class Document:
                 if base == "bilateral":
                     self._put(mention, other, mention.severity, mention.events)
             for part in mention.parts:
-                self._put(mention, part.side, part.severity or mention.severity, [*mention.events, *part.events])
+                self._put(mention, part.side, part.severity or mention.severity, [*mention.events, *part.events], part=part)
             self.side = mention.parts[-1].side if len(named) == 1 else self.side
             return
         if base is not None:
@@ -384,24 +391,25 @@ class Document:
             self._put(mention, key, mention.severity, mention.events, follows=True)
         mention.sides = [key for key in keys if key]
 
-    def _put(self, mention: Mention, side: str | None, severity: Chunk | None, events: list[Event], follows: bool = False) -> None:
+    def _put(self, mention: Mention, side: str | None, severity: Chunk | None, events: list[Event], follows: bool = False, part: Part | None = None) -> None:
+        told = part if part is not None and part.presence is not None else mention
         keys = self._keys(mention, side, bool(events or severity), follows)
         for key in keys:
             fact = self.facts.get(key)
             if fact is None:
-                fact = self.facts[key] = Fact(mention.finding, key[1], mention.presence)
-                fact.presence_chunk = mention.presence_chunk
+                fact = self.facts[key] = Fact(mention.finding, key[1], told.presence)
+                fact.presence_chunk = told.presence_chunk
                 fact.opened, fact.organ = self.opening, mention.kind == "organ"
                 fact.words, fact.explains = mention.chunk.text, True
                 if follows:
                     fact.presence = mention.chunk.note[1:] or "present"
             fact.explains = fact.explains and mention.explains
-            said = mention.presence_chunk is not None
+            said = told.presence_chunk is not None
             if follows:
                 if said:
-                    fact.presence, fact.presence_chunk = mention.presence, mention.presence_chunk
-            elif mention.presence is not None or fact.presence is None:
-                fact.presence, fact.presence_chunk = mention.presence, mention.presence_chunk
+                    fact.presence, fact.presence_chunk = told.presence, told.presence_chunk
+            elif told.presence is not None or fact.presence is None:
+                fact.presence, fact.presence_chunk = told.presence, told.presence_chunk
             if events and fact.presence == "absent" and not said and any(e.label != "resolved" and not e.weak for e in events):
                 fact.presence = "present"
             _take_events(fact, events)

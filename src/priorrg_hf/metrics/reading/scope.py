@@ -265,6 +265,10 @@ def _look_back(clause: Clause) -> None:
             value = "uncertain"
         else:
             continue
+        if value == "absent" and _about_tip(clause, index):
+            continue
+        if value == "absent" and (side := _side_after(clause, index)) in ("left", "right") and _absent_on(clause, index, side, chunk):
+            continue
         if chunk.tag == "HEDGEPOST2" and index + 1 < len(clause.chunks) and clause.chunks[index + 1].tag == "W":
             continue  # "considered typical"
         if chunk.tag == "HEDGEPOST2" and not _stands_after_verb(clause, index):
@@ -284,6 +288,19 @@ def _look_back(clause: Clause) -> None:
             mention.presence, mention.presence_chunk = value, chunk
             if value == "absent":
                 _was_known(clause, mention, chunk)
+
+
+def _about_tip(clause: Clause, index: int) -> bool:
+    """ "PICC, tip not seen": the line is there."""
+    return any(c.text in ("tip", "tips", "lead", "leads", "port", "side port", "distal end") for c in clause.chunks[max(0, index - 3) : index])
+
+
+def _absent_on(clause: Clause, index: int, side: str, chunk: Chunk) -> bool:
+    """ "Effusion: none on the right, small on the left." """
+    targets = [m for m in subjects_before(clause, index) if set(m.sides) != {side}]
+    for mention in targets:
+        mention.parts.append(Part(side, presence="absent", presence_chunk=chunk))
+    return bool(targets)
 
 
 def _explains(clause: Clause, mention: Mention) -> bool:
@@ -474,8 +491,9 @@ def settle_sides(clause: Clause) -> None:
             continue
         if mention.finding in ("diaphragm_elevation", "hilar_enlargement"):
             mention.sides += [w for w in mention.chunk.text.split() if w in ("left", "right")]
-        mention.parts = _lobe_parts(before) or _lobe_parts(after, mention.finding == "fracture")
-        if mention.parts:
+        lobes = _lobe_parts(before) or _lobe_parts(after, mention.finding == "fracture")
+        mention.parts = lobes or mention.parts
+        if lobes:
             mention.severity = _first_severity(before)
             continue
         if mention.is_device and any(c.text in ("tip", "terminates", "terminating", "ending", "ends", "lead", "leads") for c in after):
@@ -490,7 +508,7 @@ def settle_sides(clause: Clause) -> None:
                 mention.sides.append(f"@{chunk.value}")
                 mention.side_chunks.append(chunk)
         if not mention.sides and mention.is_device:
-            mention.side_chunks = _access(clause, mention)
+            mention.side_chunks = _access(clause, mention) or _on_side(clause, mention)
             mention.sides = [c.value for c in mention.side_chunks]
         if not mention.sides and not mention.is_device:
             mention.side_chunks = _stated_place(clause, mention)
@@ -501,6 +519,17 @@ def settle_sides(clause: Clause) -> None:
     for index, chunk in enumerate(clause.chunks):
         if chunk.tag == "SEV":
             _predicate_severity(clause, index, chunk)
+
+
+def _on_side(clause: Clause, mention: Mention) -> list[Chunk]:
+    """ "Drain in situ on the right." """
+    after = clause.chunks[mention.last : mention.last + 7]
+    for position, chunk in enumerate(after):
+        if chunk.tag == "PREP" and chunk.text in ("on", "on the"):
+            return [c for c in after[position + 1 : position + 3] if c.tag == "SIDE"][:1]
+        if chunk.tag not in ("V", "VSEEN", "ADV", "PREP", "CHG") and chunk.text not in ("situ", "place", "position"):
+            break
+    return []
 
 
 def _trailing_side(clause: Clause) -> None:
@@ -646,7 +675,8 @@ def _share_sides(clause: Clause) -> None:
             adjacent = True
         if two.relation == "cause" and one.presence == "absent":
             explains = False
-        if adjacent or explains or bare or (two.relation == "list" and one.relation in ("explain", "versus", "cause")):
+        doubted = two.relation == "list" and two.presence == "uncertain" and two.finding in ("pneumonia", "atelectasis") and one.finding in ("opacity", "consolidation") and one.presence == "present"
+        if adjacent or doubted or explains or bare or (two.relation == "list" and one.relation in ("explain", "versus", "cause")):
             two.sides, two.side_chunks = list(one.sides), list(one.side_chunks)
 
 
