@@ -105,11 +105,12 @@ def main():
         told = {key: result.pop(key) for key in ("items", "facts", "exact", "inverted")}
         print(json.dumps({"sets": [{"name": options.name, **told}], **result}, indent=1))
         return
-    print("%-12s %9s %9s %9s %6s" % ("", "precision", "recall", "F1", "n"))
+    print(f"{'':12} {'precision':>9} {'recall':>9} {'F1':>9} {'n':>6}")
     for label, (true, read, right) in result["counts"].items():
-        print("%-12s %9.3f %9.3f %9.3f %6d" % (label, right / max(read, 1), right / max(true, 1), 2 * right / max(true + read, 1), true))  # fmt: skip
+        scores = (right / max(read, 1), right / max(true, 1), 2 * right / max(true + read, 1))
+        print(f"{label:12} {scores[0]:9.3f} {scores[1]:9.3f} {scores[2]:9.3f} {true:6}")
     for what, whole in (("exact", "items"), ("inverted", "facts")):
-        print("%s: %d of %d %s (%.1f%%)" % (what, result[what], result[whole], whole, 100 * result[what] / result[whole]))
+        print(f"{what}: {result[what]} of {result[whole]} {whole} ({100 * result[what] / result[whole]:.1f}%)")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import hashlib
 import json
 from pathlib import Path
 
+
 SEED = "priorrg-reading-1"
 FOLDS = 5
 
 
 def fold_of(identifier):
     """Fold (0 to 4) of one item id."""
-    digest = hashlib.sha256(("%s:%s" % (SEED, identifier)).encode("utf-8")).digest()
+    digest = hashlib.sha256(f"{SEED}:{identifier}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % FOLDS
 
 

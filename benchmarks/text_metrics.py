@@ -16,8 +16,7 @@ import time
 
 from priorrg_hf.evaluation.card import evaluate_reports
 from priorrg_hf.evaluation.report_file import ReportRow
-from priorrg_hf.metrics import bootstrap_intervals, meteor_java, prepare_text, temporal, text_metrics
-from priorrg_hf.metrics import reading
+from priorrg_hf.metrics import bootstrap_intervals, meteor_java, prepare_text, reading, temporal, text_metrics
 from priorrg_hf.phantom import make_patient, write_texts
 
 

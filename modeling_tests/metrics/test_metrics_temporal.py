@@ -245,16 +245,23 @@ def phantom_visits():
 
 
 def test_phantom_reports_are_read_as_their_exact_truth(phantom_visits):
-    findings = {"pleural_effusion", "cardiomegaly", "edema", "atelectasis", "consolidation", "opacity", "pneumothorax", "overall"}
+    findings = {
+        "pleural_effusion",
+        "cardiomegaly",
+        "edema",
+        "atelectasis",
+        "consolidation",
+        "opacity",
+        "pneumothorax",
+        "overall",
+    }
     changed = 0
     for text, facts, _ in phantom_visits:
         # What a finding is due to is the cause of it in the phantom's truth, no finding.
         statements = [s for s in read_report(text) if s.finding in findings and not s.explains]
         truth = truth_of(facts)
         true_changes = {site: fact.change for site, fact in truth.items() if fact.change}
-        said = {
-            site: PHANTOM_CHANGES.get(s.change, s.change) for s in statements if s.change for site in sites_of(s)
-        }
+        said = {site: PHANTOM_CHANGES.get(s.change, s.change) for s in statements if s.change for site in sites_of(s)}
         assert said == true_changes, text
         present = {site: fact.severity for site, fact in truth.items() if fact.present}
         assert {site: s.grade for s in statements if s.presence == "present" for site in sites_of(s)} == present, text

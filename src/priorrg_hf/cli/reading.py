@@ -25,13 +25,18 @@ def read(
     column: Annotated[
         list[str] | None,
         typer.Option(
-            "--column", "-c", metavar="FIELD=COLUMN", rich_help_panel=STUDIES,
+            "--column",
+            "-c",
+            metavar="FIELD=COLUMN",
+            rich_help_panel=STUDIES,
             help="Of a table: the column that holds the report, e.g. prediction=REPORT_TEXT.",
         ),
     ] = None,  # fmt: skip
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", rich_help_panel=RUN, help="HTML page to write: mentions underlined, with what decided."),
+        typer.Option(
+            "--output", "-o", rich_help_panel=RUN, help="HTML page to write: mentions underlined, with what decided."
+        ),
     ] = None,  # fmt: skip
     shown: ShowOptions = None,
 ) -> None:
@@ -48,9 +53,13 @@ def read(
     from ..metrics.reading import has_comparison, is_missing, read_report
 
     with output_of(shown.quiet, shown.log_file):
-        result: dict[str, Any] = {"reports": [{"name": name, "text": words, **reading_of(words)} for name, words in texts]}
+        result: dict[str, Any] = {
+            "reports": [{"name": name, "text": words, **reading_of(words)} for name, words in texts]
+        }
         if output is not None:
-            write_reading_page(texts, output, title=f"What was read from {Path(text).name}" if _is_file(text) else "What was read")
+            write_reading_page(
+                texts, output, title=f"What was read from {Path(text).name}" if _is_file(text) else "What was read"
+            )
             result["written"] = str(output)
     lines: list[str] = []
     if output is not None:
@@ -93,7 +102,9 @@ def _texts(text: str, columns: dict[str, str]) -> list[tuple[str, str]]:
     try:
         return [(path.name, path.read_text(encoding="utf-8"))]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from None
 
 
 def register(app: typer.Typer) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..metrics.bootstrap import bootstrap_intervals
-from ..metrics.repetition import repetition_scores, repetition_statistics
 from ..metrics.reading import CHANGES, GRADES, Statement, has_comparison, read_report
+from ..metrics.repetition import repetition_scores, repetition_statistics
 from ..metrics.statistics import ReportStatistics, precision_recall_f1
 from ..metrics.temporal import changes_of, direction_reversals, present_sites, severities_of
 from ..metrics.text_metrics import rouge_l_statistics

@@ -15,12 +15,17 @@ PARTS = ("side", "presence", "severity", "change")
 def spoken(statement: Statement) -> str:
     """ "pleural effusion left, present, small, unchanged": all that was read of one finding on one side."""
     name = "chest as a whole" if statement.finding == OVERALL else statement.finding.replace("_", " ")
-    parts = (f"{name} {statement.side}" if statement.side else name, statement.presence, statement.severity, statement.change)
+    parts = (
+        f"{name} {statement.side}" if statement.side else name,
+        statement.presence,
+        statement.severity,
+        statement.change,
+    )
     return ", ".join(part for part in parts if part)
 
 
 def deciding(statement: Statement) -> str:
-    """ 'presence by "no"; change by "larger"': the words that decided, or nothing."""
+    """'presence by "no"; change by "larger"': the words that decided, or nothing."""
     return "; ".join(f'{trigger.part} by "{trigger.text}"' for trigger in statement.triggers)
 
 
@@ -29,7 +34,13 @@ def _told(statement: Statement) -> str:
     return f"{spoken(statement)} ({decided})" if decided else spoken(statement)
 
 
-def underlined_text(text: str, statements: Sequence[Statement], *, kinds: dict[Statement, str] | None = None, notes: dict[Statement, str] | None = None):
+def underlined_text(
+    text: str,
+    statements: Sequence[Statement],
+    *,
+    kinds: dict[Statement, str] | None = None,
+    notes: dict[Statement, str] | None = None,
+):
     """`text` as safe HTML: mentions underlined, words that decided dotted, all that was read on hovering over either.
 
     Args:
@@ -47,7 +58,9 @@ def underlined_text(text: str, statements: Sequence[Statement], *, kinds: dict[S
         for place in statement.mentions or ((statement.start, statement.end),):
             spans.setdefault(place, []).append(statement)
         for trigger in statement.triggers:
-            dots.setdefault((trigger.start, trigger.end), []).append(f"{spoken(statement)}: decides its {trigger.part}")
+            dots.setdefault((trigger.start, trigger.end), []).append(
+                f"{spoken(statement)}: decides its {trigger.part}"
+            )
     taken = sorted(spans)
     every = [(place, "mention") for place in taken]
     every += [(place, "trigger") for place in dots if not any(a < place[1] and place[0] < b for a, b in taken)]
@@ -57,7 +70,11 @@ def underlined_text(text: str, statements: Sequence[Statement], *, kinds: dict[S
             continue
         parts.append(escape(text[position:start]))
         if what == "trigger":
-            parts.append(Markup('<span class="trigger" title="{}">{}</span>').format("; ".join(dict.fromkeys(dots[(start, end)])), text[start:end]))
+            parts.append(
+                Markup('<span class="trigger" title="{}">{}</span>').format(
+                    "; ".join(dict.fromkeys(dots[(start, end)])), text[start:end]
+                )
+            )
         else:
             parts.append(_mention(text[start:end], spans[(start, end)], kinds, notes))
         position = end
@@ -96,7 +113,9 @@ def reading_of(text: str) -> dict[str, Any]:
     return {"statements": statements, "comparison": has_comparison(text), "missing": is_missing(text)}
 
 
-def write_reading_page(texts: Iterable[tuple[str, str]], path: str | os.PathLike, *, title: str = "What was read") -> Path:
+def write_reading_page(
+    texts: Iterable[tuple[str, str]], path: str | os.PathLike, *, title: str = "What was read"
+) -> Path:
     """Writes one self-contained HTML page of texts as they were read.
 
     Args:
@@ -109,9 +128,18 @@ def write_reading_page(texts: Iterable[tuple[str, str]], path: str | os.PathLike
     entries = []
     for name, text in texts:
         statements = read_report(text)
-        rows = [{"name": spoken(s).split(",")[0], **{part: getattr(s, part) for part in PARTS}, "decided": deciding(s)} for s in statements]
+        rows = [
+            {"name": spoken(s).split(",")[0], **{part: getattr(s, part) for part in PARTS}, "decided": deciding(s)}
+            for s in statements
+        ]
         entries.append(
-            {"name": name, "text": underlined_text(text, statements), "rows": rows, "comparison": has_comparison(text), "missing": is_missing(text)}
+            {
+                "name": name,
+                "text": underlined_text(text, statements),
+                "rows": rows,
+                "comparison": has_comparison(text),
+                "missing": is_missing(text),
+            }
         )
     folder = Path(__file__).parent / "templates"
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)

@@ -36,7 +36,9 @@ def chexpert_labels(text: str) -> dict[str, str | None]:
             continue
         if labels[name] is None or _RANK[statement.presence] > _RANK[labels[name]]:
             labels[name] = statement.presence
-    wrong = any(labels[name] in ("present", "uncertain") for name in CLASSES if name not in (NO_FINDING, "Support Devices"))
+    wrong = any(
+        labels[name] in ("present", "uncertain") for name in CLASSES if name not in (NO_FINDING, "Support Devices")
+    )
     labels[NO_FINDING] = None if wrong else "present"
     return labels
 

@@ -103,7 +103,9 @@ def with_reader_error(
     """
     values = statistics.corpus()
     names = [name for name in RESTS_ON if np.isfinite(values.get(name, np.nan))]
-    drawn: Mapping[str, np.ndarray] = bootstrap_scores(statistics, replicates=replicates, seed=seed, groups=groups) if names else {}
+    drawn: Mapping[str, np.ndarray] = (
+        bootstrap_scores(statistics, replicates=replicates, seed=seed, groups=groups) if names else {}
+    )
     generator = np.random.default_rng([seed, 2])
     tail = (1 - confidence) / 2
     result = {}

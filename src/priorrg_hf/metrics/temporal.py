@@ -29,7 +29,9 @@ def present_sites(text: str) -> set[str]:
 
 def severities_of(text: str) -> dict[str, str]:
     """Severity by site on the scale of four (`GRADES`), of findings that are not denied."""
-    return {site: s.grade for s in read_report(text) if s.grade is not None and s.presence != "absent" for site in s.sites}
+    return {
+        site: s.grade for s in read_report(text) if s.grade is not None and s.presence != "absent" for site in s.sites
+    }
 
 
 def direction_reversals(prediction: str, reference: str) -> list[tuple[str, str, str]]:

@@ -22,7 +22,9 @@ from .statement import CHANGES, GRADES, OVERALL, PRESENCES, SEVERITIES, SIDES, S
 from .tokens import split_sentences
 
 
-_PLACEHOLDERS = frozenset(("", "_", "na", "n/a", "n.a", "n.a.", "nan", "none", "null", "nil", "not available", "no report", "-", "--", "."))
+_PLACEHOLDERS = frozenset(
+    ("", "_", "na", "n/a", "n.a", "n.a.", "nan", "none", "null", "nil", "not available", "no report", "-", "--", ".")
+)
 
 
 def is_missing(text: str | None) -> bool:

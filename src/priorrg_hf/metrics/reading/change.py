@@ -6,15 +6,25 @@ handed back: it may be about a finding of the sentence before, or about the ches
 """
 
 from .clauses import PLACES, Clause, Event, Mention, Part
-from .scope import _side_after, subjects_before
+from .scope import side_after, subjects_before
 from .tokens import Chunk
 
 
-_FORWARD = frozenset((*PLACES, "regarding", "with respect to", "with regard to", "as regards", "in respect of", "in terms of", "concerning"))
+_FORWARD = frozenset(
+    (
+        *PLACES,
+        "regarding",
+        "with respect to",
+        "with regard to",
+        "as regards",
+        "in respect of",
+        "in terms of",
+        "concerning",
+    )
+)
 _NOT_PLACED = frozenset(("suitably", "suitable", "satisfactory", "good", "centrally", "ideally", "inappropriately", "incorrectly", "badly", "too", "suboptimally", "safely", "well", "appropriately", "satisfactorily", "correctly", "adequately", "properly", "recently", "high", "low", "newly placed", "optimally", "poorly", "previously"))  # fmt: skip
 _EARLIER = frozenset(("initial", "initially", "having", "had", "earlier", "original", "first", "after", "following", "despite", "once", "at first", "originally", "temporary", "transient", "brief", "transiently"))  # fmt: skip
 _ORDER = {"subtle": 0, "trace": 0, "small": 1, "mild": 1, "moderate": 2, "large": 3, "severe": 3}
-_DEVICE_NEW = frozenset(("new", "newly"))
 
 
 def label_of(chunk: Chunk) -> tuple[str | None, bool]:
@@ -42,42 +52,48 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
     left: list[tuple[int, Event]] = []
     for index, chunk in enumerate(clause.chunks):
         if chunk.tag == "MOVE":
-            still = chunk.denied or any(c.tag in ("NOT", "NEG") for c in clause.chunks[max(0, index - 2) : index])
-            for mention in subjects_before(clause, index) or clause.mentions[:1]:
-                mention.compares = True
-                if still:
-                    mention.events.append(Event("unchanged", False, chunk))
-            continue
-        if chunk.tag == "DEVSTATE":
+            _move(clause, index, chunk)
+        elif chunk.tag == "DEVSTATE":
             _device_state(clause, index, chunk)
-            continue
-        if chunk.tag != "CHG" or chunk.value == "size":
-            continue
-        label, weak = label_of(chunk)
-        targets, side = _targets(clause, index, chunk)
-        if "d" in chunk.flags:
-            targets = _devices(clause, index, chunk, targets)
-            if not targets and clause.mentions:
-                continue
-        if (side is not None and _compares_sides(clause, chunk, targets)) or _compares_zones(clause, index, chunk, targets):
-            continue
-        for mention in targets:
-            mention.compares = True
-            if chunk.denied and (chunk.value == "new" and "v" in chunk.flags or chunk.note == "reaccum"):
-                mention.presence, mention.presence_chunk, label = "absent", chunk, None
-        if label is None:
-            continue
-        if _is_noun(chunk) and targets and all(m.finding == "lung_volumes" and m.last < index for m in targets):
-            targets = []  # "poor inspiration, with radiological progression" is about the chest
-        event = Event(label, weak, chunk, side, _is_earlier(clause, index), _is_step(clause, index))
-        if not targets:
-            left.append((index, event))
-        for mention in targets:
-            _give(clause, mention, event, index)
+        elif chunk.tag == "CHG" and chunk.value != "size":
+            left += _attach(clause, index, chunk)
     _so_has(clause)
     _compare_sizes(clause)
     _compare_measures(clause)
     return left
+
+
+def _move(clause: Clause, index: int, chunk: Chunk) -> None:
+    """ "advanced", "has not moved"."""
+    still = chunk.denied or any(c.tag in ("NOT", "NEG") for c in clause.chunks[max(0, index - 2) : index])
+    for mention in subjects_before(clause, index) or clause.mentions[:1]:
+        mention.compares = True
+        if still:
+            mention.events.append(Event("unchanged", False, chunk))
+
+
+def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]:
+    label, weak = label_of(chunk)
+    targets, side = _targets(clause, index, chunk)
+    if "d" in chunk.flags:
+        targets = _devices(clause, index, chunk, targets)
+        if not targets and clause.mentions:
+            return []
+    described = side is not None and _compares_sides(clause, chunk, targets)
+    if described or _compares_zones(clause, index, chunk, targets):
+        return []
+    for mention in targets:
+        mention.compares = True
+        if chunk.denied and (chunk.value == "new" and "v" in chunk.flags or chunk.note == "reaccum"):
+            mention.presence, mention.presence_chunk, label = "absent", chunk, None
+    if label is None:
+        return []
+    if _is_noun(chunk) and targets and all(m.finding == "lung_volumes" and m.last < index for m in targets):
+        targets = []  # "poor inspiration, with radiological progression" is about the chest
+    event = Event(label, weak, chunk, side, _is_earlier(clause, index), _is_step(clause, index))
+    for mention in targets:
+        _give(clause, mention, event, index)
+    return [] if targets else [(index, event)]
 
 
 _COMPARATIVES = frozenset(("worse", "larger", "bigger", "greater", "smaller", "less", "more", "denser", "thicker", "heavier", "more extensive", "more prominent", "more pronounced", "more marked", "more severe", "more confluent", "less marked", "less extensive", "less prominent", "less pronounced", "more dense", "more conspicuous", "lesser", "fuller"))  # fmt: skip
@@ -85,16 +101,27 @@ _COMPARATIVES = frozenset(("worse", "larger", "bigger", "greater", "smaller", "l
 
 def _compares_sides(clause: Clause, chunk: Chunk, targets: list[Mention]) -> bool:
     """ "At both bases, worse on the left" compares one side with the other, unless an earlier study is spoken of."""
-    if chunk.text not in _COMPARATIVES or any(c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks):
+    if chunk.text not in _COMPARATIVES or any(
+        c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks
+    ):
         return False
-    if any(c is not chunk and c.tag == "CHG" and c.text not in _COMPARATIVES and "w" not in c.flags for c in clause.chunks):
+    if any(
+        c is not chunk and c.tag == "CHG" and c.text not in _COMPARATIVES and "w" not in c.flags for c in clause.chunks
+    ):
         return False
     return any("bilateral" in m.sides for m in targets)
 
 
 def _compares_zones(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -> bool:
     """ "Opacities, less dense at the apices" describes where they are, unless an earlier study is spoken of."""
-    if not (chunk.text in _COMPARATIVES or chunk.text.startswith(("more ", "less ", "greater "))) or chunk.denied or any(c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since") for c in clause.chunks):
+    if (
+        not (chunk.text in _COMPARATIVES or chunk.text.startswith(("more ", "less ", "greater ")))
+        or chunk.denied
+        or any(
+            c.tag in ("CMP", "NOW") or c.text in ("interval", "previously", "yesterday", "since")
+            for c in clause.chunks
+        )
+    ):
         return False
     if chunk.note == "zone":
         return True
@@ -116,14 +143,20 @@ def _compare_measures(clause: Clause) -> None:
     if len(lengths) != 2 or len(clause.mentions) != 1 or clause.mentions[0].events or clause.mentions[0].is_device:
         return
     one, two = lengths
-    then = [i for i, c in enumerate(chunks) if c.tag == "CMPW" or c.text in ("was", "formerly", "from") or c.text.endswith("from")]
+    then = [
+        i
+        for i, c in enumerate(chunks)
+        if c.tag == "CMPW" or c.text in ("was", "formerly", "from") or c.text.endswith("from")
+    ]
     first_is_old = any(i < one for i in then) and not any(one < i < two for i in then)
     if not then:
         return
     sizes = [float(chunks[i].text.replace(" ", "")) * (10 if chunks[i + 1].text == "cm" else 1) for i in lengths]
     old, new = sizes if first_is_old else sizes[::-1]
     if old != new:
-        clause.mentions[0].events.append(Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one]))
+        clause.mentions[0].events.append(
+            Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one])
+        )
 
 
 def _so_has(clause: Clause) -> None:
@@ -131,7 +164,11 @@ def _so_has(clause: Clause) -> None:
     for one, two in zip(clause.mentions, clause.mentions[1:], strict=False):
         words = [c.text for c in clause.chunks[one.last : two.first]]
         for word, verb in zip(words, words[1:], strict=False):
-            if word in ("so", "as", "likewise") and verb in ("has", "have", "is", "are", "did", "does", "do") and not two.events:
+            if (
+                word in ("so", "as", "likewise")
+                and verb in ("has", "have", "is", "are", "did", "does", "do")
+                and not two.events
+            ):
                 two.events += one.events
 
 
@@ -143,22 +180,41 @@ def _compare_sizes(clause: Clause) -> None:
         only = chunks[sizes[0]]
         for mention in subjects_before(clause, sizes[0]):
             if not mention.events and not mention.is_device and mention.presence == "present":
-                mention.events.append(Event("increased" if only.value in ("large", "severe") else "decreased", False, only))
+                mention.events.append(
+                    Event("increased" if only.value in ("large", "severe") else "decreased", False, only)
+                )
     for one, two in zip(sizes, sizes[1:], strict=False):
         from_to = chunks[one - 1].text.endswith("from") and chunks[two - 1].text == "to" if one else False
         led = next((c for c in reversed(chunks[:one]) if c.tag != "ART"), None)
-        then_now = led is not None and (led.tag == "CMPW" or led.text in ("was", "were")) and any(c.tag == "NOW" for c in chunks[one:two])
-        then_now = then_now or (any(c.tag == "V" and c.text.startswith("becom") or c.text == "become" for c in chunks[one:two]))
-        now_then = (chunks[two - 1].tag == "CMPW" and (two - one) < 8) or (chunks[two - 1].text in ("was", "were", "had been") and chunks[one - 1].tag == "NOW")
+        then_now = (
+            led is not None
+            and (led.tag == "CMPW" or led.text in ("was", "were"))
+            and any(c.tag == "NOW" for c in chunks[one:two])
+        )
+        then_now = then_now or (
+            any(c.tag == "V" and c.text.startswith("becom") or c.text == "become" for c in chunks[one:two])
+        )
+        now_then = (chunks[two - 1].tag == "CMPW" and (two - one) < 8) or (
+            chunks[two - 1].text in ("was", "were", "had been") and chunks[one - 1].tag == "NOW"
+        )
         held = any(m.first <= one < m.index for m in clause.mentions) and chunks[two - 1].tag == "NOW"
-        then_now = then_now or held
+        then_now = then_now or held or (one > 0 and chunks[one - 1].tag == "NOW" and chunks[two - 1].tag == "NOW")
         if not (from_to or then_now or now_then):
             continue
         order = _ORDER[chunks[two].value] - _ORDER[chunks[one].value]
         order = -order if now_then and not then_now else order
-        targets = next(([m] for m in clause.mentions if m.first <= one < m.index), None) or subjects_before(clause, one) or [m for m in clause.mentions if m.index > two][:1]
+        targets = (
+            next(([m] for m in clause.mentions if m.first <= one < m.index), None)
+            or subjects_before(clause, one)
+            or [m for m in clause.mentions if m.index > two][:1]
+        )
         for mention in targets:
-            if order and not mention.events:
+            gone = (
+                mention.events
+                and mention.events[-1].label == "resolved"
+                and mention.events[-1].chunk.start < chunks[one].start
+            )
+            if order and (not mention.events or gone):
                 mention.events.append(Event("increased" if order > 0 else "decreased", False, chunks[two]))
 
 
@@ -179,9 +235,17 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
     before = clause.chunks[index - 1] if index else None
     if before is not None and chunk.value == "new" and before.text in _NOT_PLACED:
         return []
-    if chunk.value == "new" and "n" in chunk.flags and before is not None and before.tag in ("W", "FIND") and any(c.tag == "AFTER" for c in clause.chunks[max(0, index - 4) : index]):
+    if (
+        chunk.value == "new"
+        and "n" in chunk.flags
+        and before is not None
+        and before.tag in ("W", "FIND")
+        and any(c.tag == "AFTER" for c in clause.chunks[max(0, index - 4) : index])
+    ):
         return []
-    following = [m for m in clause.mentions if m.is_device and m.last == index and chunk.value == "new" and "n" in chunk.flags]
+    following = [
+        m for m in clause.mentions if m.is_device and m.last == index and chunk.value == "new" and "n" in chunk.flags
+    ]
     if following and any(c.tag == "AFTER" for c in clause.chunks[max(0, following[0].first - 2) : following[0].first]):
         return []  # "after catheter insertion" tells when, not what is new
     devices = [m for m in targets if m.is_device]
@@ -194,10 +258,29 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
 def _is_earlier(clause: Clause, index: int) -> bool:
     before = clause.chunks[max(0, index - 3) : index]
     after = clause.chunks[index + 1 : index + 3]
-    if any(c.text in ("was", "were", "had", "had been") for c in before) and any(c.text in ("yesterday", "initially", "earlier", "previously", "then", "last week", "before", "at first", "on the last", "on prior", "on the prior", "on the previous") for c in after):
+    if any(c.text in ("was", "were", "had", "had been") for c in before) and any(
+        c.text
+        in (
+            "yesterday",
+            "initially",
+            "earlier",
+            "previously",
+            "then",
+            "last week",
+            "before",
+            "at first",
+            "on the last",
+            "on prior",
+            "on the prior",
+            "on the previous",
+        )
+        for c in after
+    ):
         return True
     for position, chunk in enumerate(before):
-        if chunk.text in _EARLIER and not any(c.tag in ("COMMA", "FIND", "CONJ", "NOW", "SEP") for c in before[position + 1 :]):
+        if chunk.text in _EARLIER and not any(
+            c.tag in ("COMMA", "FIND", "CONJ", "NOW", "SEP") for c in before[position + 1 :]
+        ):
             return True
     return False
 
@@ -225,16 +308,25 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
         target = _inverted(clause, index)
         if target is not None:
             return [target, *_listed_after(clause, target, noun=True)], None
-        return [], _side_after(clause, index)
-    side = _side_after(clause, index)
-    if any((c.tag == "PRON" or c.tag == "SIDE") and c.text in ("both", "all", "all of these", "both of these", "each") for c in clause.chunks[max(0, index - 3) : index]):
+        return [], side_after(clause, index)
+    side = side_after(clause, index)
+    if any(
+        (c.tag == "PRON" or c.tag == "SIDE") and c.text in ("both", "all", "all of these", "both of these", "each")
+        for c in clause.chunks[max(0, index - 3) : index]
+    ):
         return [m for m in before if m.presence != "absent"], side
     subjects = subjects_before(clause, index)
     if chunk.text in ("any longer", "any more", "anymore"):
         return subjects, side
-    if before[-1].is_device and before[-1].last == index and chunk.text.endswith(("in place", "in situ", "in position")):
+    if (
+        before[-1].is_device
+        and before[-1].last == index
+        and chunk.text.endswith(("in place", "in situ", "in position"))
+    ):
         return before[-1:], None
-    alive = [m for m in subjects if m.presence != "absent" or m.presence_chunk is None or m.presence_chunk.tag == "NEGPOST"]
+    alive = [
+        m for m in subjects if m.presence != "absent" or m.presence_chunk is None or m.presence_chunk.tag == "NEGPOST"
+    ]
     if not alive and all(m.presence_chunk is not None and m.presence_chunk.tag == "NEG" for m in subjects):
         later = [m for m in clause.mentions if m.first > index]
         if later and not any(c.tag in ("COMMA", "CONJ", "V") for c in clause.chunks[index + 1 : later[0].first]):
@@ -282,7 +374,12 @@ def _listed_after(clause: Clause, mention: Mention, noun: bool = False) -> list[
         own = any(c.tag == "CHG" for c in words) or any(c.text in ("a", "an") for c in words)
         if not noun:
             joint = clause.chunks[previous.last : later.first]
-            own = own or any(c.tag in ("ART", "NUM") for c in words) or not any(c.tag == "CONJ" for c in joint) and not _conj_follows(clause, later)
+            own = (
+                own
+                or any(c.tag in ("ART", "NUM") for c in words)
+                or not any(c.tag == "CONJ" for c in joint)
+                and not _conj_follows(clause, later)
+            )
         if own:
             break
         result.append(later)
@@ -306,7 +403,7 @@ def _has_predicate(clause: Clause, mention: Mention) -> bool:
     after = clause.chunks[mention.last : mention.last + 3]
     if not after:
         return False
-    if after[0].tag == "CHG" and "n" != after[0].flags:
+    if after[0].tag == "CHG" and after[0].flags != "n":
         return True
     return after[0].tag == "V" and any(c.tag in ("CHG", "NEGPOST", "SEV") for c in after[1:])
 
@@ -324,9 +421,7 @@ def _after_noun(clause: Clause, index: int) -> Mention | None:
             placed = True
         elif chunk.tag in ("CONJ",) and position + 1 < len(chunks) and chunks[position + 1].tag in ("CHG", "ADV"):
             pass
-        elif chunk.tag in ("COMMA", "SEP", "CONJ", "WITH", "STOP", "COLON", "HEDGE", "CAUSE", "AFTER", "REL", "PRON", "NEG", "EXCEPT", "DASH") and not placed:  # fmt: skip
-            return None
-        elif chunk.tag in ("SEP", "STOP", "WITH", "REL", "PRON", "EXCEPT", "AFTER", "CAUSE", "V"):
+        elif chunk.tag in ("COMMA", "SEP", "CONJ", "WITH", "STOP", "COLON", "HEDGE", "CAUSE", "AFTER", "REL", "PRON", "NEG", "EXCEPT", "DASH") and not placed or chunk.tag in ("SEP", "STOP", "WITH", "REL", "PRON", "EXCEPT", "AFTER", "CAUSE", "V"):  # fmt: skip
             return None
         position += 1
     if not placed or position >= len(chunks):
@@ -346,15 +441,25 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
     if not later:
         return None
     gap = clause.chunks[index + 1 : later[0].first]
-    if clause.chunks[index].text.startswith(("previously", "formerly")) and not any(c.tag in ("SEP", "STOP", "NEG") for c in gap):
+    if clause.chunks[index].text.startswith(("previously", "formerly")) and not any(
+        c.tag in ("SEP", "STOP", "NEG") for c in gap
+    ):
         return later[0]
-    if any(c.tag in ("COMMA", "WITH", "SEP", "EXCEPT", "AFTER", "REL", "PRON", "STOP", "NEG", "DASH", "CAUSE") for c in gap):
+    if any(
+        c.tag in ("COMMA", "WITH", "SEP", "EXCEPT", "AFTER", "REL", "PRON", "STOP", "NEG", "DASH", "CAUSE")
+        for c in gap
+    ):
         weak = "w" in clause.chunks[index].flags
         if not (weak and all(c.tag not in ("SEP", "STOP", "NEG", "COMMA", "EXCEPT") for c in gap)):
             return None
     if any(c.tag == "CONJ" for c in gap) and not any(c.tag == "CHG" for c in gap):
         return None
-    if any(c.tag == "V" and c.text in ("shows", "show", "demonstrates", "reveals") or c.text in ("demonstrating", "showing", "revealing", "leaving", "displaying") for c in gap):
+    if any(
+        c.tag == "V"
+        and c.text in ("shows", "show", "demonstrates", "reveals")
+        or c.text in ("demonstrating", "showing", "revealing", "leaving", "displaying")
+        for c in gap
+    ):
         return None
     if clause.chunks[index].value == "change":
         return None
@@ -365,15 +470,25 @@ _QUALITY = ("improv", "better", "worse", "deteriorat")
 
 
 def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
-    if mention.finding == "lung_volumes" and event.label in ("increased", "decreased") and event.chunk.text.startswith(_QUALITY):
+    if (
+        mention.finding == "lung_volumes"
+        and event.label in ("increased", "decreased")
+        and event.chunk.text.startswith(_QUALITY)
+    ):
         turned = {"increased": "decreased", "decreased": "increased"}[event.label]
         event = Event(turned, event.weak, event.chunk, event.side, event.earlier, event.step)
     if mention.is_device and event.label in ("increased", "decreased"):
         return
-    if mention.parts and mention.first <= index < mention.index and any(
-        c.tag in ("SEV", "CHG") for c in clause.chunks[_joint(clause, mention) : mention.index]
+    if (
+        mention.parts
+        and mention.first <= index < mention.index
+        and any(c.tag in ("SEV", "CHG") for c in clause.chunks[_joint(clause, mention) : mention.index])
     ):
-        sides = [(i, c.value) for i, c in enumerate(clause.chunks[mention.first : mention.index], start=mention.first) if c.tag == "SIDE"]
+        sides = [
+            (i, c.value)
+            for i, c in enumerate(clause.chunks[mention.first : mention.index], start=mention.first)
+            if c.tag == "SIDE"
+        ]
         own = next((side for i, side in sides if i > index), None) or (sides[-1][1] if sides else None)
         for part in mention.parts:
             if part.side == own:

@@ -97,13 +97,15 @@ def split_clauses(chunks: list[Chunk]) -> list[list[Chunk]]:
             parts.append([])
             subordinate = False
         elif chunk.tag == "SEP":
-            subordinate = chunk.text in ("while", "whereas", "although", "though", "whilst") and not parts[-1] and index == 0
+            subordinate = (
+                chunk.text in ("while", "whereas", "although", "though", "whilst") and not parts[-1] and index == 0
+            )
             if _joins_adjectives(chunks, index):
                 parts[-1].append(Chunk("CONJ", "and", "", chunk.text, chunk.start, chunk.end))
                 continue
             parts.append([])
         elif chunk.tag in ("COMMA", "CONJ", "STOP", "DASH") and (
-            _side_takes_up(chunks, index) or _new_sentence(chunks, index)
+            _side_takes_up(chunks, index) or _new_sentence(chunks, index) or _next_subject(chunks, index, parts)
         ):
             parts.append([])
         else:
@@ -111,9 +113,31 @@ def split_clauses(chunks: list[Chunk]) -> list[list[Chunk]]:
     return [part for part in parts if part]
 
 
+def _next_subject(chunks: list[Chunk], index: int, parts: list[list[Chunk]]) -> bool:
+    """ "..., the left has vanished, and the heart is ...": after a side with a predicate another finding begins."""
+    current = parts[-1]
+    if (
+        len(parts) < 2
+        or any(c.tag == "FIND" for c in current)
+        or not any(c.tag in ("CHG", "NEGPOST") for c in current)
+    ):
+        return False
+    if not any(c.tag == "SIDE" for c in current):
+        return False
+    position = index + 1
+    while position < len(chunks) and (chunks[position].tag in MODIFIERS or chunks[position].tag == "CONJ"):
+        position += 1
+    return position < len(chunks) and chunks[position].tag == "FIND"
+
+
 def _joins_adjectives(chunks: list[Chunk], index: int) -> bool:
     """ "stable but extensive opacities": two adjectives before one noun, no boundary."""
-    if chunks[index].text == ";" or index == 0 or chunks[index - 1].tag not in ("CHG", "SEV") or "a" not in chunks[index - 1].flags + "a":
+    if (
+        chunks[index].text == ";"
+        or index == 0
+        or chunks[index - 1].tag not in ("CHG", "SEV")
+        or "a" not in chunks[index - 1].flags + "a"
+    ):
         return False
     before = index - 1
     while before > 0 and chunks[before - 1].tag in ("ADV", "ART", "SEV", "CHG"):
@@ -132,7 +156,11 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
     if position < len(chunks) and chunks[position].tag == "CONJ":
         position += 1
     start = position
-    while position < len(chunks) and (chunks[position].tag in ("ART", "ADV", "PREP") or chunks[position].text == "one") and position - start < 4:
+    while (
+        position < len(chunks)
+        and (chunks[position].tag in ("ART", "ADV", "PREP") or chunks[position].text == "one")
+        and position - start < 4
+    ):
         position += 1
     if position >= len(chunks) or chunks[position].tag != "SIDE" or "compare" in chunks[position].flags:
         return False
@@ -146,16 +174,24 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
     chunk = chunks[position]
     if chunk.text == "from" and position + 1 < len(chunks) and chunks[position + 1].tag == "SEV":
         return True
-    said = chunk.tag in ("V", "CHG", "SEV", "NEGPOST", "CLEAR", "NOT", "NOW", "NEGCHG") and not (chunk.tag == "CHG" and "n" == chunk.flags)
+    said = chunk.tag in ("V", "CHG", "SEV", "NEGPOST", "CLEAR", "NOT", "NOW", "NEGCHG") and not (
+        chunk.tag == "CHG" and chunk.flags == "n"
+    )
     rest = chunks[position + 1 :]
-    return said and not _finding_in_phrase(chunks, position) and (chunk.tag != "CLEAR" or not any(c.tag == "LUNG" for c in rest))
+    return (
+        said
+        and not _finding_in_phrase(chunks, position)
+        and (chunk.tag != "CLEAR" or not any(c.tag == "LUNG" for c in rest))
+    )
 
 
 def _finding_in_phrase(chunks: list[Chunk], position: int) -> bool:
     """Whether the noun phrase that `position` stands in ends in a finding."""
     if chunks[position].tag in ("V", "NOT", "NEGCHG"):
         return False
-    while position < len(chunks) and (chunks[position].tag in MODIFIERS or chunks[position].tag in ("CHG", "CONJ", "HEDGE")):
+    while position < len(chunks) and (
+        chunks[position].tag in MODIFIERS or chunks[position].tag in ("CHG", "CONJ", "HEDGE")
+    ):
         position += 1
     return position < len(chunks) and chunks[position].tag == "FIND"
 
@@ -208,7 +244,9 @@ def find_mentions(clause: Clause) -> None:
 
 
 # Findings told by a participle before the place: "the collapsed right upper lobe", "fractured left ribs".
-_PARTICIPLES = frozenset(("collapsed", "partially collapsed", "fractured", "consolidated", "atelectatic", "opacified", "emphysematous"))
+_PARTICIPLES = frozenset(
+    ("collapsed", "partially collapsed", "fractured", "consolidated", "atelectatic", "opacified", "emphysematous")
+)
 _UNSPECIFIC = frozenset(("opacity", "consolidation"))
 
 
@@ -216,11 +254,21 @@ def _alternatives(clause: Clause) -> None:
     """ "opacity, atelectasis versus pneumonia": the alternatives explain the opacity."""
     mentions = clause.mentions
     for one, two, three in zip(mentions, mentions[1:], mentions[2:], strict=False):
-        if two.relation != "list" or one.finding not in _UNSPECIFIC or any(c.tag == "NEG" for c in clause.chunks[: one.index]):
+        if (
+            two.relation != "list"
+            or one.finding not in _UNSPECIFIC
+            or any(c.tag == "NEG" for c in clause.chunks[: one.index])
+        ):
             continue
         joint = clause.chunks[one.last : two.first]
-        either = three.relation == "list" and any(c.tag == "CONJ" and c.value == "or" for c in clause.chunks[two.last : three.first])
-        if any(c.tag == "COMMA" for c in joint) and not any(c.tag == "CONJ" for c in joint) and (three.relation == "versus" or either):
+        either = three.relation == "list" and any(
+            c.tag == "CONJ" and c.value == "or" for c in clause.chunks[two.last : three.first]
+        )
+        if (
+            any(c.tag == "COMMA" for c in joint)
+            and not any(c.tag == "CONJ" for c in joint)
+            and (three.relation == "versus" or either)
+        ):
             two.relation = "explain"
             if either:
                 three.relation = "versus"
@@ -246,7 +294,13 @@ def _phrase_start(chunks: list[Chunk], index: int, floor: int) -> int:
         if _is_modifier(chunk) or (chunk.tag == "VSEEN" and start - 1 > floor and chunks[start - 2].tag == "CMPW"):
             start -= 1
             continue
-        compound = start == index and " " in chunks[index].text and chunks[start - 2].text in ("interstitial", "alveolar", "pulmonary", "cardiac", "mediastinal") if start >= 2 else False
+        compound = (
+            start == index
+            and " " in chunks[index].text
+            and chunks[start - 2].text in ("interstitial", "alveolar", "pulmonary", "cardiac", "mediastinal")
+            if start >= 2
+            else False
+        )
         if (start < index or compound) and start - 1 > floor and _joins_modifiers(chunks, start - 1, floor):
             start -= 1
             continue
@@ -259,7 +313,11 @@ def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     before, after = chunks[joint - 1], chunks[joint + 1]
     if before.tag == "SEV" and after.tag == "SEV" and (chunks[joint].text in ("to", "or", "/", "-", "–") or chunks[joint].tag == "DASH"):  # fmt: skip
         return True
-    if chunks[joint].tag not in ("CONJ", "COMMA") or before.tag not in ("SIDE", "SEV", "CHG", "W", "LUNG") or not _is_modifier(before):
+    if (
+        chunks[joint].tag not in ("CONJ", "COMMA")
+        or before.tag not in ("SIDE", "SEV", "CHG", "W", "LUNG")
+        or not _is_modifier(before)
+    ):
         return False
     start = joint
     while start > floor and _is_modifier(chunks[start - 1]):
@@ -273,7 +331,12 @@ def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     if start == floor:
         return False
     stop = chunks[start - 1]
-    if stop.tag == "V" and before.tag in ("CHG", "SEV") and floor > 0 and not (start > 1 and chunks[start - 2].text == "there"):
+    if (
+        stop.tag == "V"
+        and before.tag in ("CHG", "SEV")
+        and floor > 0
+        and not (start > 1 and chunks[start - 2].text == "there")
+    ):
         return False
     if stop.tag == "PREP":
         return start >= 2 and chunks[start - 2].tag not in ("FIND", "VSEEN", "LUNG", "W")
@@ -299,7 +362,9 @@ def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:
             if reach == end + 1:
                 break
             end = reach
-        elif (chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES)) or chunk.tag == "BACKREF":
+        elif (
+            chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES)
+        ) or chunk.tag == "BACKREF":
             end += 1
         elif chunk.tag in ("COMMA", "PAREN") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and "compare" in chunks[end + 1].flags:  # fmt: skip
             end += 2
@@ -314,7 +379,11 @@ def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:
 
 def _past_place(chunks: list[Chunk], position: int) -> int:
     """After the words of a lung, lobe or zone that follow a side."""
-    while position < len(chunks) and (chunks[position].tag == "LUNG" or chunks[position].text in ("upper lobe", "lower lobe", "mid zone", "upper zone", "lower zone", "basal", "apical", "apex")):
+    while position < len(chunks) and (
+        chunks[position].tag == "LUNG"
+        or chunks[position].text
+        in ("upper lobe", "lower lobe", "mid zone", "upper zone", "lower zone", "basal", "apical", "apex")
+    ):
         position += 1
     return position
 
@@ -344,7 +413,13 @@ def _place_end(chunks: list[Chunk], position: int, limit: int) -> int:
             noun = True
         elif chunk.tag == "SIDE":
             before = chunks[position - 1]
-            if noun and "compare" not in chunk.flags and (before.tag in ("LUNG", "SIDE") or (before.tag == "W" and before.text.split()[0] not in _POSITIONS)):
+            if (
+                noun
+                and "compare" not in chunk.flags
+                and (
+                    before.tag in ("LUNG", "SIDE") or (before.tag == "W" and before.text.split()[0] not in _POSITIONS)
+                )
+            ):
                 break
             noun = True
         elif chunk.tag == "PREP" and chunk.text in PLACES and noun:
@@ -374,7 +449,9 @@ def _divide(chunks: list[Chunk], previous: Mention, mention: Mention) -> None:
         changes = [i for i in range(start, mention.index) if chunks[i].tag == "CHG"]
         if changes and (len(changes) > 1 or not (own or denied)):
             cut = changes[0] + 1
-            while cut < mention.index and (chunks[cut].tag in ("NOW", "CMPW", "CMP") or "compare" in chunks[cut].flags):
+            while cut < mention.index and (
+                chunks[cut].tag in ("NOW", "CMPW", "CMP") or "compare" in chunks[cut].flags
+            ):
                 cut += 1
             start = cut
         elif not changes:
@@ -383,7 +460,11 @@ def _divide(chunks: list[Chunk], previous: Mention, mention: Mention) -> None:
             if _trails(chunks, previous, start, mention):
                 mention.first, mention.trails = mention.index, True
                 return
-            whole = [i for i in range(start, mention.index) if chunks[i].tag == "SIDE" and ("compare" in chunks[i].flags or " " in chunks[i].text)]
+            whole = [
+                i
+                for i in range(start, mention.index)
+                if chunks[i].tag == "SIDE" and ("compare" in chunks[i].flags or " " in chunks[i].text)
+            ]
             start = whole[-1] + 1 if whole else start
             previous.last = max(previous.last, start)
     if previous.kind == "organ" and start == previous.last:
@@ -418,15 +499,28 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
         return "break"
     if tags <= JOINTS and "CONJ" in tags and any(c.tag == "ADJACENT" for c in words):
         return "list"
-    for tag, relation in (("CAUSE", "cause"), ("HEDGE", "explain"), ("AFTER", "after"), ("NEAR", "near"), ("REL", "near"), ("WITH", "with")):
+    for tag, relation in (
+        ("CAUSE", "cause"),
+        ("HEDGE", "explain"),
+        ("AFTER", "after"),
+        ("NEAR", "near"),
+        ("REL", "near"),
+        ("WITH", "with"),
+    ):
         if tag in tail or (tag in tags and not predicate and tag != "WITH"):
-            goes_on = last + 1 < len(gap) and gap[last + 1].tag in ("V", "HEDGE", "CAUSE") and any(c.tag == "CONJ" for c in gap)
+            goes_on = (
+                last + 1 < len(gap)
+                and gap[last + 1].tag in ("V", "HEDGE", "CAUSE")
+                and any(c.tag == "CONJ" for c in gap)
+            )
             return "break" if predicate and tag == "HEDGE" and not goes_on else relation
     if any(c.tag == "HEDGE" for c in words) and not predicate and ("COMMA" in tags or tags == {"V"}):
         return "explain"
     if any(c.tag == "ADJACENT" for c in words) and not predicate:
         return "with"
-    if predicate or (tags & {"V", "CHG", "NEGPOST", "HEDGEPOST", "VSEEN"} and last >= 0 and not tail & {"V", "CHG", "PREP"}):
+    if predicate or (
+        tags & {"V", "CHG", "NEGPOST", "HEDGEPOST", "VSEEN"} and last >= 0 and not tail & {"V", "CHG", "PREP"}
+    ):
         return "break"
     if tags <= JOINTS:
         return "list"

@@ -28,13 +28,27 @@ def _one_place(chunks: list[Chunk]) -> list[Chunk]:
     result: list[Chunk] = []
     for index, chunk in enumerate(chunks):
         before = result[-1] if result else None
-        if chunk.tag == "SIDE" and before is not None and before.tag == "SIDE" and before.value == chunk.value and chunk.text in ("middle lobe", "lingula", "lingular"):
+        if (
+            chunk.tag == "SIDE"
+            and before is not None
+            and before.tag == "SIDE"
+            and before.value == chunk.value
+            and chunk.text in ("middle lobe", "lingula", "lingular")
+        ):
             result[-1] = Chunk("SIDE", chunk.value, "", f"{before.text} {chunk.text}", before.start, chunk.end)
             continue
         following = chunks[index + 1] if index + 1 < len(chunks) else None
-        if chunk.tag == "FIND" and "bronchogram" in chunk.text and before is not None and before.tag in ("WITH", "CONJ"):
+        if (
+            chunk.tag == "FIND"
+            and "bronchogram" in chunk.text
+            and before is not None
+            and before.tag in ("WITH", "CONJ")
+        ):
             result.pop()  # "consolidation with air bronchograms in the left base" is one finding
             continue
+        if chunk.text in ("line", "tube") and chunk.tag == "W" and before is not None and before.tag == "SIDE":
+            chunk.tag, chunk.flags = "FIND", "device"
+            chunk.value = "central_line" if chunk.text == "line" else "chest_tube"
         if chunk.tag == "FIND" and chunk.flags in ("organ", "other") and _is_place_noun(result):
             chunk.tag = "W"  # "a mass in the right hilum"
         if chunk.tag == "FIND" and chunk.text in _ADJECTIVES and following is not None and following.tag == "FIND":
@@ -64,7 +78,9 @@ def _greater_than(chunks: list[Chunk]) -> list[Chunk]:
         rest = [c for c in chunks[index + 1 : index + 5] if c.tag not in ("ART", "PREP")]
         if chunk.text in ("greater", "larger", "bigger", "more", "worse", "smaller", "less") and index and chunks[index - 1].tag in ("FIND", "LUNG") and len(rest) > 1 and rest[0].text == "than" and rest[1].tag == "SIDE":  # fmt: skip
             last = chunks.index(rest[1])
-            result.append(Chunk("SIDE", "bilateral", "compare", f"{chunk.text} than {rest[1].text}", chunk.start, rest[1].end))
+            result.append(
+                Chunk("SIDE", "bilateral", "compare", f"{chunk.text} than {rest[1].text}", chunk.start, rest[1].end)
+            )
             index = last + 1
             continue
         result.append(chunk)
@@ -76,7 +92,12 @@ def _is_place_noun(before: list[Chunk]) -> bool:
     index = len(before) - 1
     while index >= 0 and before[index].tag in ("ART", "SIDE", "W", "SEV"):
         index -= 1
-    return index > 0 and before[index].tag == "PREP" and before[index - 1].tag == "FIND" and before[index - 1].flags in ("finding", "device", "descriptive")
+    return (
+        index > 0
+        and before[index].tag == "PREP"
+        and before[index - 1].tag == "FIND"
+        and before[index - 1].flags in ("finding", "device", "descriptive")
+    )
 
 
 def _next(chunks: list[Chunk], index: int, skip: tuple[str, ...] = ()) -> Chunk | None:
@@ -91,9 +112,16 @@ def _both(chunks: list[Chunk], index: int) -> None:
     near = _next(chunks, index)
     if near is not None and near.tag in ("V",):
         chunks[index].tag = "PRON"
-    elif following is not None and following.tag == "FIND" and following.text.endswith(("s", "ces", "ae")) and not following.text.endswith(("sis", "ss")):
-        chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
-    elif near is not None and (near.tag in ("LUNG", "SIDE", "ART") or (near.tag == "W" and _ANATOMY & set(near.text.split()))) and not (following is not None and following.tag == "FIND"):
+    elif (
+        following is not None
+        and following.tag == "FIND"
+        and following.text.endswith(("s", "ces", "ae"))
+        and not following.text.endswith(("sis", "ss"))
+    ) or (
+        near is not None
+        and (near.tag in ("LUNG", "SIDE", "ART") or (near.tag == "W" and _ANATOMY & set(near.text.split())))
+        and not (following is not None and following.tag == "FIND")
+    ):
         chunks[index].tag, chunks[index].value = "SIDE", "bilateral"
     elif near is not None and near.tag in ("CHG", "NOT", "ADV", "VSEEN", "NEGPOST", "SEV"):
         chunks[index].tag = "PRON"
@@ -109,11 +137,17 @@ def _hedge(chunks: list[Chunk], index: int) -> None:
     if chunk.text == "either":
         place = next((i for i in range(index + 1, len(chunks)) if chunks[i].tag == "FIND"), None)
         after = chunks[place + 1 :] if place is not None else []
-        if place is not None and place - index <= 2 and not any(c.tag == "CONJ" and c.value == "or" for c in after[:4]):
+        if (
+            place is not None
+            and place - index <= 2
+            and not any(c.tag == "CONJ" and c.value == "or" for c in after[:4])
+        ):
             chunk.tag, chunk.value = "SIDE", "bilateral"
     elif chunk.text in ("may", "might", "could", "would"):
         following = _next(chunks, index, ("ADV", "W"))
-        if chunk.text == "would" and not (following is not None and following.text in ("be", "suggest", "favor", "favour")):
+        if chunk.text == "would" and not (
+            following is not None and following.text in ("be", "suggest", "favor", "favour")
+        ):
             chunk.tag = "W"
     elif chunk.text in ("raised", "borderline") and _next(chunks, index) is None:
         chunk.tag = "HEDGEPOST"
@@ -132,12 +166,21 @@ def _severity(chunks: list[Chunk], index: int) -> None:
         noun = following.text in _NOUNS or (following.flags and not set(following.flags) & set("apv"))
         if size and adverb:
             return
-        slight = chunk.text in ("slight", "minor", "mild", "minimal") and following.value in ("increased", "decreased") and "g" not in following.flags and not _reaches_finding(chunks, index)
+        slight = (
+            chunk.text in ("slight", "minor", "mild", "minimal")
+            and following.value in ("increased", "decreased")
+            and "g" not in following.flags
+            and not _reaches_finding(chunks, index)
+        )
         if adverb or noun or slight or (slight and following.value == "change"):
             chunk.tag = "ADV"
-    elif adverb and following.tag == "W" and following.text.endswith("ed"):
-        chunk.tag = "ADV"
-    elif following.tag == "W" and following.text in ("displaced", "angulated", "comminuted", "impacted", "tortuous", "rotated", "kyphotic"):  # fmt: skip
+    elif (
+        adverb
+        and following.tag == "W"
+        and following.text.endswith("ed")
+        or following.tag == "W"
+        and following.text in ("displaced", "angulated", "comminuted", "impacted", "tortuous", "rotated", "kyphotic")
+    ):
         chunk.tag = "ADV"
 
 
@@ -155,45 +198,118 @@ def _change(chunks: list[Chunk], index: int) -> None:
     chunk = chunks[index]
     before = chunks[index - 1] if index else None
     following = _next(chunks, index, ("ADV",))
-    if "w" in chunk.flags and following is not None and following.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2", "VERSUS"):
+    if (
+        "w" in chunk.flags
+        and following is not None
+        and following.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2", "VERSUS")
+    ):
         chunk.tag = "PSEUDO"
-    elif chunk.value == "new" and chunk.text == "developing" and following is not None and following.tag not in ("FIND", "SIDE", "SEV", "W", "LUNG"):
+    elif (
+        chunk.value == "new"
+        and chunk.text == "developing"
+        and following is not None
+        and following.tag not in ("FIND", "SIDE", "SEV", "W", "LUNG")
+    ):
         chunk.flags = "vp"
-    elif chunk.text in ("appearance of a", "appearance of an"):
-        chunk.flags = "n"
-    elif chunk.text in ("up", "down", "out", "more", "higher", "lower", "longer", "deeper", "settled", "spread", "progress", "expanded", "even", "up to") and not _degree_stands(chunks, index, before, following):
-        chunk.tag = "W"
-    elif chunk.text == "better" and following is not None and following.tag == "LUNG":
+    elif chunk.text in ("recur", "reappear", "develop", "re accumulate"):
+        if not any(c.tag in ("NOT", "NEG") for c in chunks[max(0, index - 3) : index]):
+            chunk.tag = "W"
+    elif (
+        chunk.text
+        in (
+            "up",
+            "down",
+            "out",
+            "more",
+            "higher",
+            "lower",
+            "longer",
+            "deeper",
+            "settled",
+            "spread",
+            "progress",
+            "expanded",
+            "even",
+            "up to",
+        )
+        and not _degree_stands(chunks, index, before, following)
+        or chunk.text == "better"
+        and following is not None
+        and following.tag == "LUNG"
+    ):
         chunk.tag = "W"
     elif chunk.text == "clearing":
-        noun = following is not None and following.tag == "PREP" or before is not None and before.tag in ("NEG", "CMPW", "WITH", "ART")
-        chunk.value, chunk.flags = ("resolved", "n") if noun and not (before is not None and before.text in ("is", "are", "was", "were", "be", "been", "being", "has been", "have been")) else ("decreased", "apg")
-    elif chunk.text == "back" and not (following is None or following.tag in ("COMMA", "STOP", "CONJ", "SEP", "NOW", "FIND", "SIDE", "NEG", "SEV", "PREP") and following.text != "to"):
+        noun = (
+            following is not None
+            and following.tag == "PREP"
+            or before is not None
+            and before.tag in ("NEG", "CMPW", "WITH", "ART")
+        )
+        chunk.value, chunk.flags = (
+            ("resolved", "n")
+            if noun
+            and not (
+                before is not None
+                and before.text in ("is", "are", "was", "were", "be", "been", "being", "has been", "have been")
+            )
+            else ("decreased", "apg")
+        )
+    elif chunk.text == "back" and not (
+        following is None
+        or following.tag in ("COMMA", "STOP", "CONJ", "SEP", "NOW", "FIND", "SIDE", "NEG", "SEV", "PREP")
+        and following.text != "to"
+    ):
         chunk.tag = "W"
 
 
 def _degree_stands(chunks: list[Chunk], index: int, before: Chunk | None, following: Chunk | None) -> bool:
     text = chunks[index].text
     if text == "spread":
-        return before is not None and before.text in ("has", "have", "had", "to") or (before is not None and before.tag == "FIND" and not (following is not None and following.tag == "LUNG"))
+        return (
+            before is not None
+            and before.text in ("has", "have", "had", "to")
+            or (
+                before is not None and before.tag == "FIND" and not (following is not None and following.tag == "LUNG")
+            )
+        )
     if text in ("up", "down", "out", "settled", "expanded"):
-        fits = before is None or before.tag in ("V", "FIND", "ADV", "COMMA", "SIDE", "LUNG", "NOW", "CONJ", "CHG", "DASH")
+        fits = before is None or before.tag in (
+            "V",
+            "FIND",
+            "ADV",
+            "COMMA",
+            "SIDE",
+            "LUNG",
+            "NOW",
+            "CONJ",
+            "CHG",
+            "DASH",
+        )
         if text == "out" and before is not None and before.tag == "FIND":
             return True
-        return fits and (following is None or following.tag not in ("W", "LUNG", "ART") and not (following.tag == "SIDE" and (before is None or before.tag != "FIND")))
+        return fits and (
+            following is None
+            or following.tag not in ("W", "LUNG", "ART")
+            and not (following.tag == "SIDE" and (before is None or before.tag != "FIND"))
+        )
     if text in ("more", "higher", "lower", "longer", "deeper"):
         return following is not None and (
-            following.tag == "FIND" or (following.tag == "SIDE" and text == "more") or (following.tag in ("CMP", "CMPW", "STOP") and text == "more")
+            following.tag == "FIND"
+            or (following.tag == "SIDE" and text == "more")
+            or (following.tag in ("CMP", "CMPW", "STOP") and text == "more")
         )
     return True
 
 
 def _clear(chunks: list[Chunk], index: int) -> None:
     """ "failed to clear", "has not cleared": the verb."""
-    before = [c for c in chunks[max(0, index - 2) : index]]
-    if any(c.text in ("to", "failed to", "yet to", "did not", "not") or c.tag == "NOT" and c.text.endswith("to") for c in before):
-        if not any(c.tag == "LUNG" for c in chunks[:index]) or any(c.text.endswith("to") for c in before):
-            chunks[index].tag, chunks[index].value, chunks[index].flags = "CHG", "resolved", "pv"
+    before = chunks[max(0, index - 2) : index]
+    verb = any(
+        c.text in ("to", "failed to", "yet to", "did not", "not") or (c.tag == "NOT" and c.text.endswith("to"))
+        for c in before
+    )
+    if verb and (any(c.text.endswith("to") for c in before) or not any(c.tag == "LUNG" for c in chunks[:index])):
+        chunks[index].tag, chunks[index].value, chunks[index].flags = "CHG", "resolved", "pv"
 
 
 def _look(chunks: list[Chunk], index: int) -> None:
@@ -201,10 +317,13 @@ def _look(chunks: list[Chunk], index: int) -> None:
     chunk = chunks[index]
     if chunk.text in ("none", "negative", "nil", "absent"):
         following = _next(chunks, index, ("PREP",))
-        if following is not None and following.tag == "FIND" and chunk.text == "absent" and not any(c.tag == "FIND" for c in chunks[:index]):
+        if (
+            following is not None
+            and following.tag == "FIND"
+            and chunk.text == "absent"
+            and not any(c.tag == "FIND" for c in chunks[:index])
+        ):
             chunk.tag, chunk.value = "NEG", "pre"
-
-
 
 
 _PARTIAL = frozenset(("partially", "partly", "partial", "incompletely", "incomplete", "nearly", "near", "almost", "mostly", "largely", "virtually", "subtotal", "substantially", "substantial", "somewhat", "further", "continued", "essentially", "much", "progressive", "significantly", "slowly", "gradually", "slow", "gradual", "beginning", "early", "some", "mild", "slight", "moderate", "considerable", "modest", "minimal"))  # fmt: skip
@@ -213,12 +332,37 @@ _PARTIAL = frozenset(("partially", "partly", "partial", "incompletely", "incompl
 def _partial_resolution(chunks: list[Chunk]) -> None:
     """Any resolution that is only partial or under way is a decrease."""
     for index, chunk in enumerate(chunks):
-        if chunk.tag != "CHG" or chunk.value != "resolved" or "d" in chunk.flags or chunk.text.startswith(("no longer", "not ", "complete", "full", "total")):
+        if (
+            chunk.tag != "CHG"
+            or chunk.value != "resolved"
+            or "d" in chunk.flags
+            or chunk.text.startswith(("no longer", "not ", "complete", "full", "total"))
+        ):
             continue
         before = index - 1
-        while before >= 0 and (chunks[before].tag in ("ADV", "CMPW", "W", "SEV", "ART") or chunks[before].flags == "apvw") and index - before < 4:
+        while (
+            before >= 0
+            and (chunks[before].tag in ("ADV", "CMPW", "W", "SEV", "ART") or chunks[before].flags == "apvw")
+            and index - before < 4
+        ):
             word = chunks[before].text.split()[-1] if chunks[before].text else ""
-            if word in _PARTIAL and not (word in ("some", "mild", "slight", "moderate", "minimal", "slow", "gradual", "slowly", "gradually", "much", "early") and chunk.text.endswith("ed")):
+            if word in _PARTIAL and not (
+                word
+                in (
+                    "some",
+                    "mild",
+                    "slight",
+                    "moderate",
+                    "minimal",
+                    "slow",
+                    "gradual",
+                    "slowly",
+                    "gradually",
+                    "much",
+                    "early",
+                )
+                and chunk.text.endswith("ed")
+            ):
                 chunk.value = "decreased"
             before -= 1
 
@@ -230,7 +374,11 @@ def _not_any_longer(chunks: list[Chunk]) -> None:
             continue
         after = chunks[index + 1 : index + 3]
         current = any(c.tag == "NOW" for c in after)
-        if not current and any(c.tag in ("CMP", "CMPW") for c in after) and not chunk.text.startswith(("none", "ruled", "excluded")):
+        if (
+            not current
+            and any(c.tag in ("CMP", "CMPW") for c in after)
+            and not chunk.text.startswith(("none", "ruled", "excluded"))
+        ):
             chunk.tag, chunk.value, chunk.flags = "CHG", "new", "p"  # "was not there before"
             continue
         if after and after[0].tag == "ANYLONGER" or any(c.tag == "NOW" and c.text in ("now", "today", "currently", "at present", "presently", "at this time") for c in after[:1]) or any(c.text in ("today", "now") for c in after[:2]):  # fmt: skip
@@ -246,13 +394,27 @@ def _not_any_longer(chunks: list[Chunk]) -> None:
 def _parenthetic(chunks: list[Chunk], index: int) -> None:
     """ "The effusion, however, is larger": no boundary between a finding and what is said of it."""
     chunk = chunks[index]
-    if chunk.text not in ("however", "though", "nevertheless", "nonetheless", "in contrast", "on the other hand", "by contrast", "conversely"):
+    if chunk.text not in (
+        "however",
+        "though",
+        "nevertheless",
+        "nonetheless",
+        "in contrast",
+        "on the other hand",
+        "by contrast",
+        "conversely",
+    ):
         return
     before = chunks[index - 1] if index else None
     after = _next(chunks, index)
     if before is not None and before.tag == "COMMA" and after is not None and after.tag == "COMMA":
         following = _next(chunks, index + 1)
-        if following is not None and following.tag in ("V", "CHG", "NOT", "ADV", "NEGPOST") and index > 1 and chunks[index - 2].tag in ("FIND", "SIDE", "LUNG", "W"):
+        if (
+            following is not None
+            and following.tag in ("V", "CHG", "NOT", "ADV", "NEGPOST")
+            and index > 1
+            and chunks[index - 2].tag in ("FIND", "SIDE", "LUNG", "W")
+        ):
             before.tag = chunk.tag = after.tag = "PSEUDO"
 
 
@@ -260,7 +422,12 @@ def _device_in(chunks: list[Chunk], index: int) -> None:
     """ "Right line in." """
     chunk = chunks[index]
     following = _next(chunks, index)
-    if chunk.text == "in" and index and chunks[index - 1].tag == "FIND" and (following is None or following.tag in ("COMMA", "STOP", "SEP")):
+    if (
+        chunk.text == "in"
+        and index
+        and chunks[index - 1].tag == "FIND"
+        and (following is None or following.tag in ("COMMA", "STOP", "SEP"))
+    ):
         chunk.tag, chunk.value, chunk.flags = "CHG", "new", "pd"
 
 
@@ -279,8 +446,32 @@ def _apparent_changes(chunks: list[Chunk]) -> None:
     last = max(i for i, c in enumerate(chunks) if set(c.text.split()) & _TECHNICAL)
     for index, chunk in enumerate(chunks):
         near = {w for c in chunks[max(0, index - 4) : index] for w in c.text.split()}
-        explained = any(set(c.text.split()) & {"due", "attributable", "related", "accounted", "explained", "reflects", "reflecting", "secondary", "because"} for c in chunks[index:last])
-        if chunk.tag == "CHG" and chunk.value in ("increased", "decreased", "new") and ("apparent" in near or "apparently" in near or (explained and index < last) or "only" in words and "apparent" in words):
+        explained = any(
+            set(c.text.split())
+            & {
+                "due",
+                "attributable",
+                "related",
+                "accounted",
+                "explained",
+                "reflects",
+                "reflecting",
+                "secondary",
+                "because",
+            }
+            for c in chunks[index:last]
+        )
+        if (
+            chunk.tag == "CHG"
+            and chunk.value in ("increased", "decreased", "new")
+            and (
+                "apparent" in near
+                or "apparently" in near
+                or (explained and index < last)
+                or "only" in words
+                and "apparent" in words
+            )
+        ):
             chunk.value = "unchanged"
 
 

@@ -3,25 +3,15 @@
 from dataclasses import dataclass, field
 
 from . import tables
+from .attributes import settle_sides
 from .change import attach_changes, latest
 from .clauses import Clause, Event, Mention, Part, find_mentions, split_clauses
 from .disambiguate import disambiguate
-from .scope import settle_presence, settle_sides
+from .scope import settle_presence
 from .statement import OVERALL, Statement, Trigger
 from .tokens import Chunk, Sentence, sentences
 
 
-# Words of a sentence about the chest as a whole; any other noun makes it a sentence about something else.
-_WHOLE_CHEST = frozenset(
-    "appearance appearances examination exam chest study film films radiograph radiographs lungs lung findings finding picture status overall "
-    "there has been is are was were the of in otherwise cardiopulmonary radiographic radiological radiographically significant evidence we see i "
-    "to by as this today's current comparison when this that views view image images x ray series serial portable day days week weeks month months "
-    "hour hours two three one four five six seven interval it and pulmonary thorax thoracic time same two since general generally general "
-    "appears looks yesterday's abnormalities abnormality process disease changes state condition situation acute substantial two monday tuesday "
-    "wednesday thursday friday saturday sunday morning evening night admission baseline january february march april may june july august "
-    "september october november december aeration from parenchymal identified noted demonstrated seen been last any earlier two ago cxr whole "
-    "apparent also essentially basically quite so far much very demonstrating showing revealing leaving compared with comparing prior previous than ago striking dramatic remarkable clear definite good nice pleasing encouraging little ap pa lateral erect upright supine mobile bedside preceding date dated hrs am pm h s at".split()
-)
 _PLURAL = frozenset(("they", "these", "those", "both", "all", "all of these", "both of these", "these findings", "the findings", "these changes", "neither of these", "none of these", "neither of them", "both of them"))  # fmt: skip
 _SURE_COMPARISONS = frozenset(("previously", "yesterday", "interval", "interim", "overnight", "the interval", "earlier", "formerly", "the day before", "until yesterday", "most recent", "hitherto", "heretofore", "former"))  # fmt: skip
 _NONE = frozenset(("none", "no", "nil", "not available", "unavailable", "n/a", "na", "not", "without"))
@@ -86,7 +76,9 @@ class Document:
         self.heading = sentence.heading
         known = tables.findings()
         subject = [c for c in sentence.heading if c.tag in ("FIND", "LUNG", "SIDE", "CONJ", "SEV", "CHG")]
-        findings = [c for c in subject if c.tag == "FIND" and known[c.value].kind != "other" and c.value != "support_devices"]
+        findings = [
+            c for c in subject if c.tag == "FIND" and known[c.value].kind != "other" and c.value != "support_devices"
+        ]
         if not findings and any(c.tag == "CHG" for c in sentence.heading):
             end = sentence.heading[-1].end  # "Unchanged: left effusion, cardiomegaly."
             return [*disambiguate(list(sentence.heading)), Chunk("COLON", ":", "", ":", end, end), *chunks]
@@ -121,8 +113,16 @@ class Document:
         clause = Clause(chunks)
         find_mentions(clause)
         for mention in clause.mentions:
-            mention.rest = any(c.value == "rest" or c.text in ("rest", "other", "others", "remaining", "remainder", "another", "additional", "second", "further") for c in chunks[max(0, mention.first - 3) : mention.index])
-            mention.definite = any(c.text in ("the", "this", "that", "of the", "in the") for c in chunks[max(0, mention.first - 1) : mention.index])
+            mention.rest = any(
+                c.value == "rest"
+                or c.text
+                in ("rest", "other", "others", "remaining", "remainder", "another", "additional", "second", "further")
+                for c in chunks[max(0, mention.first - 3) : mention.index]
+            )
+            mention.definite = any(
+                c.text in ("the", "this", "that", "of the", "in the")
+                for c in chunks[max(0, mention.first - 1) : mention.index]
+            )
         settle_presence(clause)
         settle_sides(clause)
         self._leading_side(clause)
@@ -151,7 +151,11 @@ class Document:
                 return chunks
         if any(c.tag == "LUNG" for c in chunks) and any(c.tag == "CLEAR" for c in chunks):
             return chunks
-        said = [i for i, c in enumerate(chunks) if c.tag in ("CHG", "SEV", "NEGPOST", "HEDGEPOST", "MOVE", "HEDGEPOST2", "NOT", "NEGCHG", "HEDGE")]
+        said = [
+            i
+            for i, c in enumerate(chunks)
+            if c.tag in ("CHG", "SEV", "NEGPOST", "HEDGEPOST", "MOVE", "HEDGEPOST2", "NOT", "NEGCHG", "HEDGE")
+        ]
         pronoun = next((i for i, c in enumerate(chunks) if c.tag == "PRON"), None)
         side = next((i for i, c in enumerate(chunks) if c.tag == "SIDE"), None)
         if pronoun is not None and chunks[pronoun].text == "one" and side is not None:
@@ -171,10 +175,16 @@ class Document:
             if stand_ins:
                 stand_ins.append(Chunk("CONJ", "and", "", "and", chunks[0].start, chunks[0].start))
             spot = chunks[place] if pronoun is not None else chunks[0]
-            known = _one_side(self._resolved_sides(mention)) if side is None and not mention.parts and tables.findings()[mention.finding].sided else None
+            known = (
+                _one_side(self._resolved_sides(mention))
+                if side is None and not mention.parts and tables.findings()[mention.finding].sided
+                else None
+            )
             if known is not None and (pronoun is not None or place == 0):
                 stand_ins.append(Chunk("SIDE", known, "", "@", chunks[0].start, chunks[0].start))
-            stand_ins.append(Chunk("FIND", mention.finding, mention.kind, "@", spot.start, spot.end, "@" + (mention.presence or "")))
+            stand_ins.append(
+                Chunk("FIND", mention.finding, mention.kind, "@", spot.start, spot.end, "@" + (mention.presence or ""))
+            )
         rest = chunks[place + 1 :] if pronoun is not None else chunks[place:]
         return [*chunks[:place], *stand_ins, *rest]
 
@@ -185,11 +195,15 @@ class Document:
             return False
         if any(c.tag == "ADV" and c.text in ("overall", "otherwise") for c in chunks):
             return False
-        strange = [c for c in chunks if c.tag == "W" and c.text not in _WHOLE_CHEST and not c.text.endswith("ly")]
+        strange = [
+            c for c in chunks if c.tag == "W" and c.text not in tables.whole_chest() and not c.text.endswith("ly")
+        ]
         if number:
             return first.tag in ("V", "CHG", "ADV", "NOT", "SEV", "NOW", "NEGPOST", "HEDGE", "HEDGEPOST", "HEDGEPOST2", "NEG", "REL", "NEGCHG", "CMPW", "CMP", "MOVE", "CONJ", "W", "PREP") and not (first.tag == "W" and strange)  # fmt: skip
         change = next((c for c in chunks if c.tag in ("CHG", "SEV")), None)
-        if first.tag == "NEGPOST" and any(m.presence_chunk is not None and m.presence_chunk.tag == "QUERY" for m in self.heads):
+        if first.tag == "NEGPOST" and any(
+            m.presence_chunk is not None and m.presence_chunk.tag == "QUERY" for m in self.heads
+        ):
             return True  # "Pneumothorax? None seen."
         if change is None or strange:
             return False
@@ -219,7 +233,12 @@ class Document:
         """ "Right basal opacity. Pneumonia is likely.": an explanation takes the side of what it explains."""
         for mention in clause.mentions[:1]:
             explained = [m for m in self.heads if m.finding in ("opacity", "consolidation")]
-            if mention.finding in ("pneumonia", "atelectasis") and mention.presence == "uncertain" and not mention.sides and explained:
+            if (
+                mention.finding in ("pneumonia", "atelectasis")
+                and mention.presence == "uncertain"
+                and not mention.sides
+                and explained
+            ):
                 side = _one_side(self._resolved_sides(explained[-1]))
                 mention.sides = [side] if side else []
 
@@ -230,7 +249,11 @@ class Document:
         first = min(m.first for m in clause.mentions)
         leading = [c for c in clause.chunks[:first] if c.tag in ("SIDE", "BACKREF")]
         side = None
-        if len({c.value for c in leading}) == 1 and _is_place(clause.chunks, leading[0]) and not any(c.tag == "COLON" for c in clause.chunks[:first]):
+        if (
+            len({c.value for c in leading}) == 1
+            and _is_place(clause.chunks, leading[0])
+            and not any(c.tag == "COLON" for c in clause.chunks[:first])
+        ):
             side = leading[0]
         default = self._default_side()
         for mention in clause.mentions:
@@ -240,7 +263,11 @@ class Document:
             if mention is clause.mentions[0] and any(c.tag == "ADJACENT" for c in words):
                 mention.sides = ["@same"]
                 continue
-            if side is not None and not any(c.tag in ("CONJ", "CLEAR") for c in clause.chunks[clause.chunks.index(side) : mention.first] if mention is clause.mentions[0]):
+            if side is not None and not any(
+                c.tag in ("CONJ", "CLEAR")
+                for c in clause.chunks[clause.chunks.index(side) : mention.first]
+                if mention is clause.mentions[0]
+            ):
                 mention.sides, mention.side_chunks = [side.value if side.tag == "SIDE" else f"@{side.value}"], [side]
             elif default is not None:
                 mention.sides = [default]
@@ -259,15 +286,23 @@ class Document:
             before = before[comma + 1 :]  # "AP portable, no change"
             if event.weak or any(m.index < index and m.finding != "lung_volumes" for m in clause.mentions):
                 continue
-            if any(c.tag == "FIND" and c.value != "lung_volumes" for c in before) or any(c.tag == "W" and c.text not in _WHOLE_CHEST for c in before):
+            if any(c.tag == "FIND" and c.value != "lung_volumes" for c in before) or any(
+                c.tag == "W" and c.text not in tables.whole_chest() for c in before
+            ):
                 self.compares = True
                 continue
             limit = min((m.first for m in clause.mentions if m.index > index), default=len(clause.chunks))
             after = clause.chunks[index + 1 : limit]
-            stop = next((i for i, c in enumerate(after) if c.tag in ("COMMA", "WITH", "COLON", "SEP", "DASH")), len(after))
+            stop = next(
+                (i for i, c in enumerate(after) if c.tag in ("COMMA", "WITH", "COLON", "SEP", "DASH")), len(after)
+            )
             after = after[:stop]
-            elsewhere = any(c.tag == "PREP" for c in after) and any(c.tag == "SIDE" and c.value != "bilateral" or c.text in ("base", "apex", "zone") for c in after)
-            if elsewhere or any(c.tag == "W" and c.text not in _WHOLE_CHEST and not c.text.isdigit() for c in after[:3]):
+            elsewhere = any(c.tag == "PREP" for c in after) and any(
+                c.tag == "SIDE" and c.value != "bilateral" or c.text in ("base", "apex", "zone") for c in after
+            )
+            if elsewhere or any(
+                c.tag == "W" and c.text not in tables.whole_chest() and not c.text.isdigit() for c in after[:3]
+            ):
                 self.compares = True
                 continue
             self.compares = True
@@ -284,7 +319,10 @@ class Document:
                 self.lung_sides = self._lung_sides(clause, index)
             if chunk.tag != "CLEAR":
                 continue
-            if any(c.tag in ("NOT", "HEDGE") or "neg" in c.flags.split() or c.text == "neither" for c in clause.chunks[max(0, index - 3) : index]):
+            if any(
+                c.tag in ("NOT", "HEDGE") or "neg" in c.flags.split() or c.text == "neither"
+                for c in clause.chunks[max(0, index - 3) : index]
+            ):
                 continue
             lung = self._lung_of(clause, index)
             if lung is None:
@@ -311,9 +349,15 @@ class Document:
     def _lung_of(self, clause: Clause, index: int) -> list[str] | None:
         """The sides of the lungs that are called clear, or `None` where something else is."""
         chunks = clause.chunks
-        before = [i for i, c in enumerate(chunks[:index]) if c.tag == "LUNG" or (c.tag == "SIDE" and _is_lung_phrase(c))]
+        before = [
+            i for i, c in enumerate(chunks[:index]) if c.tag == "LUNG" or (c.tag == "SIDE" and _is_lung_phrase(c))
+        ]
         after = [i for i, c in enumerate(chunks[index + 1 : index + 3], start=index + 1) if c.tag == "LUNG"]
-        sides = [c.value for c in chunks[index + 1 :] if c.tag == "SIDE"][:1] if not any(c.tag == "FIND" for c in chunks[index + 1 :]) else []
+        sides = (
+            [c.value for c in chunks[index + 1 :] if c.tag == "SIDE"][:1]
+            if not any(c.tag == "FIND" for c in chunks[index + 1 :])
+            else []
+        )
         if chunks[index].text == "clear bilaterally":
             sides = ["bilateral"]
         if before:
@@ -341,6 +385,13 @@ class Document:
         stand_in = mention.chunk.note.startswith("@") and mention.chunk.text == "@"
         if mention.compares:
             self.compares = True
+        if (
+            mention.presence is None
+            and mention.kind == "organ"
+            and row.in_facts
+            and any(e.label in ("increased", "decreased") for e in mention.events)
+        ):
+            mention.presence = "present"  # "increase in the size of the heart"
         sides = self._resolved_sides(mention) if row.sided else []
         if stand_in:
             self._update_earlier(mention, sides)
@@ -352,8 +403,12 @@ class Document:
                 other = _OPPOSITE[mention.parts[0].side]
                 if base == "bilateral":
                     self._put(mention, other, mention.severity, mention.events)
+            elif len(mention.parts) == 1 and base != mention.parts[0].side:
+                self._put(mention, base, mention.severity, mention.events)
             for part in mention.parts:
-                self._put(mention, part.side, part.severity or mention.severity, [*mention.events, *part.events], part=part)
+                self._put(
+                    mention, part.side, part.severity or mention.severity, [*mention.events, *part.events], part=part
+                )
             self.side = mention.parts[-1].side if len(named) == 1 else self.side
             return
         if base is not None:
@@ -376,13 +431,23 @@ class Document:
         side = _one_side(sides)
         if mention.parts:
             for part in mention.parts:
-                self._put(mention, part.side, part.severity or mention.severity, [*mention.events, *part.events], follows=True)
+                self._put(
+                    mention,
+                    part.side,
+                    part.severity or mention.severity,
+                    [*mention.events, *part.events],
+                    follows=True,
+                )
             return
         if side is not None:
             self._put(mention, side, mention.severity, mention.events, follows=True)
             return
         source = next((m for m in reversed(self.heads) if m.finding == mention.finding), None)
-        keys = [_one_side(self._resolved_sides(source))] if source is not None and tables.findings()[mention.finding].sided else [None]
+        keys = (
+            [_one_side(self._resolved_sides(source))]
+            if source is not None and tables.findings()[mention.finding].sided
+            else [None]
+        )
         if source is not None and source.parts:
             keys = [part.side for part in source.parts]
         if source is not None and source.chunk.text == "@" and not source.sides:
@@ -391,7 +456,15 @@ class Document:
             self._put(mention, key, mention.severity, mention.events, follows=True)
         mention.sides = [key for key in keys if key]
 
-    def _put(self, mention: Mention, side: str | None, severity: Chunk | None, events: list[Event], follows: bool = False, part: Part | None = None) -> None:
+    def _put(
+        self,
+        mention: Mention,
+        side: str | None,
+        severity: Chunk | None,
+        events: list[Event],
+        follows: bool = False,
+        part: Part | None = None,
+    ) -> None:
         told = part if part is not None and part.presence is not None else mention
         keys = self._keys(mention, side, bool(events or severity), follows)
         for key in keys:
@@ -410,7 +483,12 @@ class Document:
                     fact.presence, fact.presence_chunk = told.presence, told.presence_chunk
             elif told.presence is not None or fact.presence is None:
                 fact.presence, fact.presence_chunk = told.presence, told.presence_chunk
-            if events and fact.presence == "absent" and not said and any(e.label != "resolved" and not e.weak for e in events):
+            if (
+                events
+                and fact.presence == "absent"
+                and not said
+                and any(e.label != "resolved" and not e.weak for e in events)
+            ):
                 fact.presence = "present"
             _take_events(fact, events)
             if severity is not None:
@@ -439,9 +517,18 @@ class Document:
             for one in ("left", "right"):
                 self.facts[(finding, one)] = Fact(finding, one, whole.presence, whole.severity, list(whole.events), whole.opened, whole.presence_chunk, whole.side_chunk, list(whole.places))  # fmt: skip
             return [(finding, side)]
-        if side in _OPPOSITE and (finding, "bilateral") in self.facts and mention.presence == self.facts[(finding, "bilateral")].presence:
+        if (
+            side in _OPPOSITE
+            and (finding, "bilateral") in self.facts
+            and mention.presence == self.facts[(finding, "bilateral")].presence
+        ):
             return [(finding, "bilateral")]
-        if (finding, None) in self.facts and self.facts[(finding, None)].presence == mention.presence and mention.presence != "absent" and (mention.definite or follows):
+        if (
+            (finding, None) in self.facts
+            and self.facts[(finding, None)].presence == mention.presence
+            and mention.presence != "absent"
+            and (mention.definite or follows)
+        ):
             place = list(self.facts)
             fact = self.facts[(finding, None)]
             fact.side = side
@@ -457,14 +544,28 @@ class Document:
         for event in self.overall[-1:]:
             chunk = event.chunk
             trigger = Trigger("change", chunk.text, chunk.start, chunk.end)
-            result.append(Statement(OVERALL, change=event.label, start=chunk.start, end=chunk.end, triggers=(trigger,), mentions=((chunk.start, chunk.end),)))
+            result.append(
+                Statement(
+                    OVERALL,
+                    change=event.label,
+                    start=chunk.start,
+                    end=chunk.end,
+                    triggers=(trigger,),
+                    mentions=((chunk.start, chunk.end),),
+                )
+            )
         return result + [self._statement(fact) for fact in self.facts.values()]
 
     def _statement(self, fact: Fact) -> Statement:
         presence = fact.presence
         event = latest(fact.events)
         device = tables.findings()[fact.finding].kind == "device"
-        if event is None and presence == "present" and fact.opened is not None and (not device or fact.opened.label == "unchanged"):
+        if (
+            event is None
+            and presence == "present"
+            and fact.opened is not None
+            and (not device or fact.opened.label == "unchanged")
+        ):
             event = fact.opened
         change = event.label if event is not None else None
         if change == "resolved":
@@ -479,7 +580,17 @@ class Document:
         places = [p for p in fact.places if p[1] > p[0]] or [(0, 0)]
         named = places[0]
         return Statement(
-            fact.finding, fact.side, presence, severity.value if severity is not None else None, change, named[0], named[1], fact.words, fact.explains, tuple(triggers), tuple(dict.fromkeys(places))
+            fact.finding,
+            fact.side,
+            presence,
+            severity.value if severity is not None else None,
+            change,
+            named[0],
+            named[1],
+            fact.words,
+            fact.explains,
+            tuple(triggers),
+            tuple(dict.fromkeys(places)),
         )
 
 
@@ -510,7 +621,26 @@ def _one_side(sides: list[str]) -> str | None:
 
 
 def _is_lung_phrase(chunk: Chunk) -> bool:
-    return chunk.text.split()[-1] in ("lung", "lungs", "base", "bases", "apices", "apex", "hemithorax", "hemithoraces", "zones", "fields", "lobe", "lobes", "side", "sides") and chunk.value == "bilateral"
+    return (
+        chunk.text.split()[-1]
+        in (
+            "lung",
+            "lungs",
+            "base",
+            "bases",
+            "apices",
+            "apex",
+            "hemithorax",
+            "hemithoraces",
+            "zones",
+            "fields",
+            "lobe",
+            "lobes",
+            "side",
+            "sides",
+        )
+        and chunk.value == "bilateral"
+    )
 
 
 def _starts_with_side(chunks: list[Chunk]) -> bool:
@@ -524,14 +654,18 @@ def _is_place(chunks: list[Chunk], chunk: Chunk) -> bool:
     index = chunks.index(chunk)
     following = chunks[index + 1] if index + 1 < len(chunks) else None
     before = chunks[max(0, index - 2) : index]
-    return index < 2 or any(c.tag == "PREP" for c in before) or (following is not None and following.tag in ("LUNG", "W"))
+    return (
+        index < 2 or any(c.tag == "PREP" for c in before) or (following is not None and following.tag in ("LUNG", "W"))
+    )
 
 
 def _names_a_study(chunks: list[Chunk]) -> bool:
     words = [w for c in chunks for w in c.text.split()]
     if not any(w.isalnum() for w in words):
         return False
-    return not (any(c.tag in ("NOCMP", "NEGPOST", "NEG", "NOT") for c in chunks) or words[0] in _NONE or "unavailable" in words)
+    return not (
+        any(c.tag in ("NOCMP", "NEGPOST", "NEG", "NOT") for c in chunks) or words[0] in _NONE or "unavailable" in words
+    )
 
 
 def _surely_compares(chunks: list[Chunk], index: int) -> bool:
@@ -539,7 +673,9 @@ def _surely_compares(chunks: list[Chunk], index: int) -> bool:
     following = chunks[index + 1] if index + 1 < len(chunks) else None
     if chunk.text in _SURE_COMPARISONS:
         return True
-    if chunk.text in ("prior", "previous", "last", "preceding", "earlier") and (following is None or following.tag in ("STOP", "COMMA", "NUM", "V", "SEP", "PAREN")):
+    if chunk.text in ("prior", "previous", "last", "preceding", "earlier") and (
+        following is None or following.tag in ("STOP", "COMMA", "NUM", "V", "SEP", "PAREN")
+    ):
         return chunk.text in ("prior", "previous", "last", "preceding")
     if chunk.text == "before":
         return following is None or following.tag in ("STOP", "COMMA", "CONJ", "SEP", "WITH", "PAREN")
@@ -597,7 +733,11 @@ def _start_of_phrase(chunks: list[Chunk], index: int) -> list[Chunk]:
 def _scope_ends(chunk: Chunk, following: Chunk | None) -> bool:
     if chunk.tag == "SEP":
         return True
-    return chunk.tag == "COMMA" and following is not None and (following.tag in ("NOW", "V", "NEG") or following.text in ("the", "there"))
+    return (
+        chunk.tag == "COMMA"
+        and following is not None
+        and (following.tag in ("NOW", "V", "NEG") or following.text in ("the", "there"))
+    )
 
 
 def _still_there(chunks: list[Chunk], index: int) -> bool:

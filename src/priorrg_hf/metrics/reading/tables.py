@@ -83,6 +83,12 @@ def headings() -> dict[tuple[str, ...], str]:
 
 
 @functools.cache
+def whole_chest() -> frozenset[str]:
+    """Words that a sentence about the chest as a whole may have beside those of the other tables."""
+    return frozenset(row[0] for row in _rows("whole_chest.tsv"))
+
+
+@functools.cache
 def phrases() -> dict:
     """All terms and triggers as a tree: word -> branch; the [`Entry`] of a phrase is under `""`. A later row of the same phrase wins; of two
     rows with one meaning the flags are joined."""
@@ -107,9 +113,11 @@ def _grow(tree: dict, pattern: str, entry: Entry) -> None:
         known = branch.get("")
         if known is not None and (known.tag, known.value) == (entry.tag, entry.value):
             flags = known.flags + "".join(f for f in entry.flags if f not in known.flags)
-            branch[""] = Entry(entry.tag, entry.value, flags if entry.tag == "CHG" else entry.flags, entry.note or known.note)
+            branch[""] = Entry(
+                entry.tag, entry.value, flags if entry.tag == "CHG" else entry.flags, entry.note or known.note
+            )
         else:
             branch[""] = entry
 
 
-__all__ = ["Entry", "FindingRow", "abbreviations", "expand", "findings", "headings", "phrases"]
+__all__ = ["Entry", "FindingRow", "abbreviations", "expand", "findings", "headings", "phrases", "whole_chest"]

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from . import tables
 
 
-LONGEST_SENTENCE = 120  # tokens; a run-on text without full stops is cut there, so that reading stays linear in its length
+LONGEST_SENTENCE = (
+    120  # tokens; a run-on text without full stops is cut there, so that reading stays linear in its length
+)
 
 _SHORT = r"b/l|w/o|w/|c/w|s/p|r/o|h/o|d/t|2/2"
 _TOKEN = re.compile(
     rf"(?<![a-z0-9])(?:{_SHORT})(?![a-z0-9])|\d+(?:\s?\.\s?\d+)?(?=\s*(?:cm|mm|ml|cc)\b)|\d+\.\d+|\d{{1,2}}:\d\d|\d+"
     r"|[a-z]+(?:n't|'s(?=\W|$))?|\.\.+|[.,;:?!()/<>=&+#~→↑↓*]|--+|[–—-]|\n",
 )
-_PREPARED_DOT = re.compile(r"(?<=[0-9a-z]) \.(?=\s|$)")
 # A full stop after these ends no sentence.
-_NO_STOP = frozenset(("vs", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp"))
+_NO_STOP = frozenset(
+    ("vs", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp")
+)
 _HEADING_WORDS = 7
 
 
@@ -87,10 +90,18 @@ def tokenize(text: str) -> list[Token]:
         if word == "stop" and tokens and tokens[-1].text == "full":
             tokens[-1] = Token(".", tokens[-1].start, end, True)
             continue
-        if word in ("paragraph", "line") and tokens and tokens[-1].text in ("new", "next") and (word == "paragraph" or tokens[-1].text == "next" or _SPOKEN.search(lowered)):
+        if (
+            word in ("paragraph", "line")
+            and tokens
+            and tokens[-1].text in ("new", "next")
+            and (word == "paragraph" or tokens[-1].text == "next" or _SPOKEN.search(lowered))
+        ):
             tokens[-1] = Token(".", tokens[-1].start, end, True)
             continue
-        if word == "ct" and tokens and tokens[-1].text in ("l", "r", "left", "right", "apical", "basal"):
+        if word == "ct" and (
+            (tokens and tokens[-1].text in ("l", "r", "left", "right", "apical", "basal"))
+            or re.match(r"\s+(?:out|removed|in situ|in place|remains|pulled)\b", lowered[end : end + 12])
+        ):
             tokens += [Token("chest", start, end, glued), Token("tube", start, end, glued)]
             continue
         if word == "cm" and not _number_near(lowered, start, start) and text[start:end] == "CM":
@@ -152,9 +163,7 @@ def _sentences(tokens: list[Token], text: str) -> list[list[Token]]:
     current: list[Token] = []
     for index, token in enumerate(tokens):
         ends = token.text in ".!?\n" and _ends(tokens, index, text)
-        if not (token.text == "\n"):
-            current.append(token)
-        elif ends and current:
+        if not (token.text == "\n") or ends and current:
             current.append(token)
         if (ends or len(current) >= LONGEST_SENTENCE) and current:
             sentences.append(current)
@@ -175,7 +184,7 @@ def chunk(tokens: list[Token]) -> list[Chunk]:
         while reach < len(words) and words[reach].text in branch:
             branch = branch[words[reach].text]
             reach += 1
-            if "" in branch and not _cuts_expansion(words, reach):
+            if "" in branch:
                 found, length = branch[""], reach - index
         if found is not None:
             first, last = words[index], words[index + length - 1]
@@ -186,11 +195,6 @@ def chunk(tokens: list[Token]) -> list[Chunk]:
         chunks.append(_mark_or_word(words, index))
         index += 1
     return chunks
-
-
-def _cuts_expansion(words: list[Token], reach: int) -> bool:
-    """A phrase must not end inside a long form, e.g. after "right" of "rll": that would lose nothing, so it may; kept for clarity."""
-    return False
 
 
 _MARKS = {",": "COMMA", ";": "SEP", ".": "STOP", "!": "STOP", "(": "PAREN", ")": "PAREN", ":": "COLON", "/": "CONJ"}
