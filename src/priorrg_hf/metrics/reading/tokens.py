@@ -163,7 +163,7 @@ def _sentences(tokens: list[Token], text: str) -> list[list[Token]]:
     current: list[Token] = []
     for index, token in enumerate(tokens):
         ends = token.text in ".!?\n" and _ends(tokens, index, text)
-        if not (token.text == "\n") or ends and current:
+        if token.text != "\n" or (ends and current):
             current.append(token)
         if (ends or len(current) >= LONGEST_SENTENCE) and current:
             sentences.append(current)
