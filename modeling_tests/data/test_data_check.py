@@ -183,7 +183,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
     def interrupted(part, rows, path, *rest):
         calls.append(path.name)
         if len(calls) == 3:
-            path.with_name(path.name + ".partial").write_bytes(b"half a shard")
+            path.with_name(f".{path.name}.0123456789abcdef.tmp").write_bytes(b"half a shard")
             raise KeyboardInterrupt
         return write_shard(part, rows, path, *rest)
 
@@ -198,7 +198,7 @@ def test_an_interrupted_conversion_goes_on(tmp_path, monkeypatch):
     result = convert_studies(source, out, shard_size=1, split="train")
     assert (result.reused, result.written) == (2, 4)
     assert all((out / name).stat().st_mtime_ns == time for name, time in shards.items())
-    assert not list(out.glob("*.partial")) and json.loads((out / "conversion.json").read_text())["complete"]
+    assert not list(out.glob(".*")) and json.loads((out / "conversion.json").read_text())["complete"]
     assert load_studies(out)["train"]["study_id"] == [f"s{n}" for n in range(6)]
 
 

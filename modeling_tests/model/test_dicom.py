@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pydicom
@@ -506,3 +507,99 @@ def test_a_missing_pydicom_is_named():
         "else: raise SystemExit(1)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- tables that are shorter than they say, empty items, times that don't exist
+
+
+@pytest.mark.parametrize("kind", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("words", [4000, 4095, 2500])
+def test_a_table_with_fewer_words_than_its_descriptor_is_no_table_of_bytes(kind, words):
+    pixels = np.minimum(picture(12), words - 1)
+    item = lut_item(4096, 0, 12, np.arange(words))
+    if kind == "ModalityLUTSequence":
+        item.ModalityLUTType = "US"
+    dataset = build(pixels)
+    setattr(dataset, kind, Sequence([item]))
+    with pytest.warns(UserWarning, match="its last one goes on"):
+        shown = gray(file_bytes(dataset)).astype(float)
+    top = 4095 if kind == "VOILUTSequence" else pixels.max()
+    low = 0 if kind == "VOILUTSequence" else pixels.min()
+    assert np.abs(shown - (pixels.astype(float) - low) / (top - low) * 255).max() <= 0.51
+
+
+@pytest.mark.parametrize("depth", [8, 10, 16])
+def test_short_tables_of_other_depths(depth):
+    entries = np.rint(np.arange(200) / 255 * ((1 << depth) - 1)).astype(np.uint16)
+    item = lut_item(256, 0, depth, entries)
+    item["LUTData"].VR, item["LUTData"].value = "OW", entries.astype("<u2").tobytes()
+    pixels = np.minimum(picture(8), 199).astype(np.uint16)
+    dataset = build(pixels, bits=12)
+    dataset.VOILUTSequence = Sequence([item])
+    shown = gray(file_bytes(dataset)).astype(float)
+    assert np.abs(shown - pixels.astype(float)).max() <= 1.01
+
+
+@pytest.mark.parametrize("kind", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("item", ["empty", "no data", "no descriptor", "two numbers", "short"])
+def test_an_unusable_table_leaves_the_window(kind, item):
+    table = lut_item(4096, 0, 12, np.arange(4096))
+    if item == "empty":
+        table = Dataset()
+    elif item == "no data":
+        del table.LUTData
+    elif item == "no descriptor":
+        del table.LUTDescriptor
+    elif item == "two numbers":
+        table.LUTDescriptor = [4096, 0]
+    else:
+        table = lut_item(4096, 0, 12, np.arange(10))
+    dataset = build(WindowCenter="2048", WindowWidth="2000")
+    expected = gray(file_bytes(dataset))
+    setattr(dataset, kind, Sequence([table]))
+    if kind == "VOILUTSequence" or item == "empty":
+        assert (gray(file_bytes(dataset)) == expected).all()
+    else:  # what the numbers mean is not known then
+        with pytest.raises(DicomError, match="lookup table"):
+            gray(file_bytes(dataset))
+    if kind == "VOILUTSequence" and item != "empty":
+        del dataset.WindowCenter
+        with pytest.raises(DicomError, match="lookup table"):
+            gray(file_bytes(dataset))
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"StudyDate": "20210304", "StudyTime": "93015.5"}, "2021-03-04T09:30:15.500000"),
+        ({"StudyDate": "20210304", "StudyTime": "250000"}, "2021-03-04"),
+        (
+            {"StudyDate": "20210304", "StudyTime": "250000", "SeriesDate": "20210304", "SeriesTime": "101112"},
+            "2021-03-04T10:11:12",
+        ),
+        ({"StudyDate": "20210304", "StudyTime": "", "SeriesDate": "20210305", "SeriesTime": "101112"}, "2021-03-04"),
+        ({"StudyDate": "00000000", "SeriesDate": "20210304", "SeriesTime": "0709"}, "2021-03-04T07:09:00"),
+        ({"StudyDate": "20211301", "AcquisitionDate": "20210304", "AcquisitionTime": "235960"}, "2021-03-04T23:59:59"),
+        ({"StudyDate": "20210230", "SeriesDate": "00000000"}, None),
+        ({"StudyDate": "20210304", "StudyTime": "106099"}, "2021-03-04"),
+        ({"StudyDate": "2021.03.04", "StudyTime": "10:11:12"}, "2021-03-04T10:11:12"),
+        ({"StudyDate": "1"}, None),
+    ],
+)
+def test_dates_and_times_that_exist(tags, expected):
+    from datetime import datetime
+
+    dataset = build()
+    for name in [
+        f"{part}{kind}" for part in ("Study", "Series", "Acquisition", "Content") for kind in ("Date", "Time")
+    ]:
+        if name in dataset:
+            delattr(dataset, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, value in tags.items():
+            setattr(dataset, name, value)
+        found = read_dicom_metadata(file_bytes(dataset)).acquired
+    assert found == expected
+    if found is not None:
+        datetime.fromisoformat(found)

@@ -201,3 +201,63 @@ def test_cache_holds_the_memory_once(model, inputs):
     ids = torch.tensor([[70, 70, 71]] * 4)
     whole = model(encoder_outputs=encoder_outputs, decoder_input_ids=ids).logits[:, -1:]
     torch.testing.assert_close(stepwise, whole, rtol=1e-4, atol=1e-5)
+
+
+# --- references must not reach a written report
+
+
+REFERENCE = "A zebra sits on the left lung. Its tail ends in the right atrium."
+
+
+@pytest.fixture(scope="module")
+def training_batch(processor):
+    reports = [REFERENCE, "Clear.", "No change.", "Effusion on the right."]
+    return dict(inputs_of(processor, studies(), reports=reports, return_tensors="pt"))
+
+
+def test_a_training_batch_is_not_copied(model, inputs, training_batch):
+    expected = model.generate(**inputs, max_length=LENGTH)
+    with pytest.warns(UserWarning, match="training batch"):
+        ids = model.generate(**training_batch, max_length=LENGTH)
+    assert torch.equal(ids, expected)
+    with pytest.warns(UserWarning, match="training batch"):
+        row = {name: value[:1] for name, value in training_batch.items()}
+        ids = model.generate(**row, max_length=LENGTH)
+    assert torch.equal(ids[0], expected[0, : ids.shape[1]])
+
+
+def test_labels_alone_change_nothing(model, inputs, training_batch, recwarn):
+    expected = model.generate(**inputs, max_length=LENGTH)
+    assert torch.equal(model.generate(**inputs, labels=training_batch["labels"], max_length=LENGTH), expected)
+    assert not [warning for warning in recwarn if "training batch" in str(warning.message)]
+
+
+def test_embedded_references_are_left_out_too(model, inputs, training_batch):
+    embeds = model.decoder.get_input_embeddings()(training_batch["decoder_input_ids"]).detach()
+    with pytest.warns(UserWarning, match="training batch"):
+        ids = model.generate(
+            **inputs, decoder_inputs_embeds=embeds, labels=training_batch["labels"], max_length=LENGTH
+        )
+    assert torch.equal(ids, model.generate(**inputs, max_length=LENGTH))
+
+
+@pytest.mark.parametrize("with_mask", [True, False])
+def test_a_batch_whose_labels_were_taken_out_is_refused(model, training_batch, with_mask):
+    batch = {name: value for name, value in training_batch.items() if name != "labels"}
+    if not with_mask:
+        del batch["decoder_attention_mask"]
+    with pytest.raises(ValueError, match="finished reports"):
+        model.generate(**batch, max_length=60)
+
+
+def test_one_row_of_such_a_batch_is_told(model, training_batch):
+    row = {name: value[:1] for name, value in training_batch.items() if name != "labels"}
+    with pytest.warns(UserWarning, match="training batch"):
+        model.generate(**row, max_length=60)
+
+
+def test_prompts_draw_no_warning(model, inputs, recwarn):
+    prompt = torch.tensor([[model.config.decoder_start_token_id, 70, 71]] * 4)
+    ids = model.generate(**inputs, decoder_input_ids=prompt, max_length=LENGTH)
+    assert torch.equal(ids[:, :3], prompt)
+    assert not [warning for warning in recwarn if "training batch" in str(warning.message)]

@@ -286,6 +286,7 @@ def server(gray):
 
 def test_url(server, gray, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("PRIORRG_ALLOW_PRIVATE_URLS", "1")
     monkeypatch.setattr(image_loading, "is_offline_mode", lambda: False)
     np.testing.assert_array_equal(np.asarray(load_image(f"{server}/x.png")), gray)
     with pytest.raises(ImageLoadingError, match="answered 404"):
@@ -301,6 +302,7 @@ def test_url(server, gray, monkeypatch):
 
 def test_unreachable_url(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("PRIORRG_ALLOW_PRIVATE_URLS", "1")
     monkeypatch.setattr(image_loading, "is_offline_mode", lambda: False)
     with pytest.raises(ImageLoadingError, match="could not be fetched"):
         load_image("http://127.0.0.1:9/x.png", timeout=2)
@@ -308,7 +310,7 @@ def test_unreachable_url(monkeypatch):
 
 def test_url_is_refused_offline(monkeypatch):
     monkeypatch.setattr(image_loading, "is_offline_mode", lambda: True)
-    monkeypatch.setattr(image_loading.urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    monkeypatch.setattr(image_loading, "_Download", lambda *_, **__: pytest.fail("asked the network"))
     with pytest.raises(ImageLoadingError, match="offline mode.*pass its path"):
         load_image("https://example.org/x.png")
 

@@ -436,6 +436,18 @@ def test_resized_vocabulary_serves_both_text_parts(processor, config, inputs):
     assert model(**inputs, **reports_of(processor, "generation")).logits.shape[-1] == size
 
 
+@pytest.mark.parametrize("model_class", [PriorRGModel, PriorRGForContrastivePretraining, PriorRGForReportGeneration])
+@pytest.mark.parametrize("more", [8, 64])
+def test_every_model_is_saved_and_loaded_after_a_resize(config, tmp_path, model_class, more):
+    model = model_class(config)
+    size = config.text_config.vocab_size + more
+    model.resize_token_embeddings(size)
+    model.save_pretrained(tmp_path)
+    loaded = model_class.from_pretrained(tmp_path)
+    assert loaded.get_input_embeddings().num_embeddings == size
+    assert loaded.config.text_config.vocab_size == loaded.config.decoder_config.vocab_size == size
+
+
 def test_backbones_are_loaded_from_folders(processor, tmp_path, inputs):
     from transformers import BertConfig, BertForMaskedLM, Dinov2Config, Dinov2Model, GPT2Config, GPT2LMHeadModel
 

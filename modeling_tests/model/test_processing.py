@@ -725,3 +725,35 @@ def test_calls_leave_the_tokenizer_as_it_is(processor, image):
     before = backend.to_str()
     processor(images=image, indication="a " * 500, reports="b " * 500)
     assert backend.to_str() == before
+
+
+# --- what must not be accepted silently
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 24, 20), (1, 1, 3, 24, 20), (2, 2, 1, 1, 24, 20)])
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+def test_arrays_of_five_and_more_dimensions_are_refused(processor, shape, make):
+    with pytest.raises(PriorRGInputError, match="no batch of images"):
+        processor(images=make(shape))
+    with pytest.raises(PriorRGInputError, match="is no image|no batch of images"):
+        processor(images=[make(shape)])
+    with pytest.raises(PriorRGInputError, match="is no image|no batch of images"):
+        processor(images=[np.zeros((24, 20), np.uint8)] * shape[0], prior_images=make(shape))
+
+
+@pytest.mark.parametrize("field", ["text", "indication", "history", "reports"])
+def test_half_characters_are_a_clear_error(processor, image, field):
+    with pytest.raises(PriorRGInputError, match=f"row 1, {field}: .*lone surrogate") as caught:
+        processor(images=[image] * 2, **{field: ["fine", "no \udce9 good"]})
+    assert caught.value.row == 1 and caught.value.field == field
+    processor(images=image, **{field: "whole 😀 é"})
+
+
+def test_views_in_other_spellings_of_the_table(tokenizer, image):
+    processor = PriorRGProcessor(
+        rad_dino_image_processor(28), tokenizer, view_positions={"AP_SUPINE": 0, "XTABLE LATERAL": 1, "unk": 2}
+    )
+    batch = processor(
+        images=[image] * 4, view_positions=["AP SUPINE", "ap_supine", "xtable_lateral", "XTABLE  LATERAL"]
+    )
+    assert batch["view_position_ids"].tolist() == [0, 0, 1, 1]

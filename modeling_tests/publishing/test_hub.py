@@ -345,4 +345,7 @@ def test_wheel_holds_the_template(tmp_path):
         "from priorrg_hf.publishing.model_card import template_path\nprint(template_path())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert Path(done.stdout.strip()) == tmp_path / "site" / "priorrg_hf" / "model_cards" / "model_card.md.jinja"
+    assert (
+        Path(done.stdout.strip())
+        == tmp_path / "site" / "priorrg_hf" / "publishing" / "model_cards" / "model_card.md.jinja"
+    )

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from training_helpers import (
@@ -422,3 +423,73 @@ def test_unreadable_images_are_counted_and_training_goes_on(parts, tmp_path):
     report = json.loads((tmp_path / "training_report.json").read_text())
     assert list(report["studies_left_out"]) == ["example-3"]
     assert report["last_evaluation"]["eval_loss"] > 0
+
+
+# --- rows without findings, and runs that go on with other settings
+
+
+def test_predict_without_findings_writes_reports(tmp_path):
+    processor, config = processor_and_config(tmp_path / "processor")
+    rows = example_rows(6)
+    trainer = report_trainer(tmp_path / "run", stage_2_model(config), processor, rows, predict_with_generate=True)
+    expected = trainer.predict(rows).predictions
+    for without in (
+        [{name: value for name, value in row.items() if name != "findings"} for row in rows],
+        [{**row, "findings": None} for row in rows],
+        [{**row, "findings": "N/A" if index % 2 else row["findings"]} for index, row in enumerate(rows)],
+    ):
+        output = trainer.predict(without)
+        np.testing.assert_array_equal(output.predictions, expected)
+        assert output.label_ids is None and "test_loss" not in output.metrics
+    assert trainer.predict(rows).label_ids is not None  # and afterwards as before
+
+
+def test_predict_without_findings_and_without_reports_says_what_is_missing(tmp_path):
+    processor, config = processor_and_config(tmp_path / "processor")
+    rows = [{**row, "findings": None} for row in example_rows(4)]
+    trainer = report_trainer(
+        tmp_path / "run", stage_2_model(config), processor, example_rows(4), predict_with_generate=False
+    )
+    with pytest.raises(ValueError, match="4 of 4 rows have no findings.*predict_with_generate=True"):
+        trainer.predict(rows)
+    with pytest.raises(ValueError, match="they have no findings"):
+        trainer.evaluate(rows)
+
+
+def resumed(folder, processor, config, rows, **changes):
+    settings = {
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "seed": 3,
+        **changes,
+    }
+    return report_trainer(folder, stage_2_model(config), processor, rows, **settings)
+
+
+def test_a_run_resumed_with_other_settings_is_refused_or_told(tmp_path, monkeypatch):
+    from priorrg_hf.training import resuming
+
+    processor, config = processor_and_config(tmp_path / "processor")
+    rows = example_rows(8)
+    resumed(tmp_path / "run", processor, config, rows, max_steps=2).train()
+    checkpoint = str(tmp_path / "run" / "checkpoint-2")
+    for changes, message in (
+        ({"per_device_train_batch_size": 4}, "with 2 studies in an update.*this one has 4.*new run"),
+        ({"gradient_accumulation_steps": 2}, "with 2 studies in an update.*this one has 4"),
+        ({"seed": 4}, "seed of the order"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            resumed(tmp_path / "run", processor, config, rows, **changes).train(resume_from_checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="with 8 training examples, this one has 6"):
+        resumed(tmp_path / "run", processor, config, rows[:6]).train(resume_from_checkpoint=checkpoint)
+    told = []
+    monkeypatch.setattr(resuming.logger, "warning", told.append)
+    resumed(
+        tmp_path / "run", processor, config, rows, per_device_train_batch_size=1, gradient_accumulation_steps=2
+    ).train(resume_from_checkpoint=checkpoint)
+    assert told == []
+    resumed(tmp_path / "run", processor, config, rows, learning_rate=0.5).train(resume_from_checkpoint=checkpoint)
+    assert len(told) == 1 and "learning_rate=0.5 has no effect" in told[0]

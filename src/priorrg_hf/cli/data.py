@@ -25,8 +25,9 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    source: SourceOptions = None,
-    linking: LinkingOptions = None,
+    *,
+    source: SourceOptions,
+    linking: LinkingOptions,
     images: Annotated[
         str,
         typer.Option(
@@ -45,7 +46,7 @@ def check(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", rich_help_panel=RUN, help="File for the whole report as JSON.")
     ] = None,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Count what is in a source and name what is wrong with it. Exit code 1 if there are errors, 2 if it can't be read.
 
@@ -79,8 +80,9 @@ def _plan(shown: LongRunOptions, source: SourceOptions, output: Path | None) -> 
 
 
 def convert(
-    source: SourceOptions = None,
-    linking: LinkingOptions = None,
+    *,
+    source: SourceOptions,
+    linking: LinkingOptions,
     split: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +120,7 @@ def convert(
     strict: Annotated[
         bool, typer.Option("--strict", rich_help_panel=RUN, help="Stop at the first bad study instead of naming it.")
     ] = False,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Write any source of studies as shards in the schema. Run it again after an interruption and it goes on.
 

@@ -55,6 +55,7 @@ def _tell_left_out(skipped: dict[str, str]) -> None:
 
 def evaluate(
     context: typer.Context,
+    *,
     model: Annotated[
         str,
         typer.Argument(
@@ -63,10 +64,10 @@ def evaluate(
             help="Model folder or Hub id; or a file of reports (.jsonl, .json, .csv, .tsv).",
         ),
     ],  # fmt: skip
-    source: SourceOptions = None,
-    selection: SelectionOptions = None,
-    compute: ComputeOptions = None,
-    decoding: DecodingOptions = None,
+    source: SourceOptions,
+    selection: SelectionOptions,
+    compute: ComputeOptions,
+    decoding: DecodingOptions,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +115,7 @@ def evaluate(
     confidence: Annotated[
         float, typer.Option("--confidence", min=0.5, max=0.999, rich_help_panel=SCORES, help="Of the intervals.")
     ] = 0.95,
-    scores: ScoreOptions = None,
+    scores: ScoreOptions,
     no_plots: Annotated[bool, typer.Option("--no-plots", rich_help_panel=RUN, help="Draw no plots.")] = False,
     name: Annotated[
         str | None, typer.Option("--name", rich_help_panel=RUN, help="Of the system, in headings.")
@@ -122,8 +123,8 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder to write.")] = Path(
         "evaluation"
     ),
-    bulk: BulkOptions = None,
-    shown: LongRunOptions = None,
+    bulk: BulkOptions,
+    shown: LongRunOptions,
 ) -> None:
     """Score a model, or a file of reports, into an evaluation card. Research use only, not for clinical decisions.
 
@@ -199,11 +200,12 @@ def _plan(shown, what, model, data, source, selection, compute, decoding, output
 
 
 def sweep(
+    *,
     model: Model,
-    source: SourceOptions = None,
-    selection: SelectionOptions = None,
-    compute: ComputeOptions = None,
-    decoding: DecodingOptions = None,
+    source: SourceOptions,
+    selection: SelectionOptions,
+    compute: ComputeOptions,
+    decoding: DecodingOptions,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -220,12 +222,12 @@ def sweep(
     meteor: Annotated[
         bool, typer.Option("--meteor", rich_help_panel=SCORES, help="METEOR 1.5 too (Java; seconds a setting).")
     ] = False,
-    scores: ScoreOptions = None,
+    scores: ScoreOptions,
     output: Annotated[Path, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder to write.")] = Path(
         "sweep"
     ),
-    bulk: BulkOptions = None,
-    shown: LongRunOptions = None,
+    bulk: BulkOptions,
+    shown: LongRunOptions,
 ) -> None:
     """What the model loses when inputs are missing or wrong: one table and one plot for each question.
 
@@ -266,6 +268,7 @@ def sweep(
 
 
 def ablate(
+    *,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -284,7 +287,7 @@ def ablate(
     output: Annotated[Path, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder to write.")] = Path(
         "ablation"
     ),
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Train and tabulate variants of the method on the phantom cohort: segment order, segments left out, last layer only, no stage 1 ...
 
@@ -322,10 +325,11 @@ def ablate(
 
 def retrieve(
     context: typer.Context,
+    *,
     model: Model,
-    source: SourceOptions = None,
-    selection: SelectionOptions = None,
-    compute: ComputeOptions = None,
+    source: SourceOptions,
+    selection: SelectionOptions,
+    compute: ComputeOptions,
     per_class: Annotated[
         int | None,
         typer.Option(
@@ -357,7 +361,7 @@ def retrieve(
     strict: Annotated[
         bool, typer.Option("--strict", rich_help_panel=RUN, help="Stop at the first bad study instead of naming it.")
     ] = False,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Retrieval between images and reports, both directions, with and without prior and context. Embeddings are stored.
 

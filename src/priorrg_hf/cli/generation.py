@@ -80,19 +80,20 @@ class HiddenOptions:
 
 def generate(
     context: typer.Context,
+    *,
     model: Model,
-    study: StudyOptions = None,
-    source: SourceOptions = None,
-    selection: SelectionOptions = None,
-    hidden: HiddenOptions = None,
-    compute: ComputeOptions = None,
-    decoding: DecodingOptions = None,
+    study: StudyOptions,
+    source: SourceOptions,
+    selection: SelectionOptions,
+    hidden: HiddenOptions,
+    compute: ComputeOptions,
+    decoding: DecodingOptions,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", rich_help_panel=RUN, help="JSON lines to write. Needed with --data."),
     ] = None,
-    bulk: BulkOptions = None,
-    shown: LongRunOptions = None,
+    bulk: BulkOptions,
+    shown: LongRunOptions,
 ) -> None:
     """Write reports: JSON lines for many studies, or the text for one image. Research use only, not for clinical decisions.
 

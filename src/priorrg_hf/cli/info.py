@@ -63,7 +63,7 @@ def _extras() -> dict[str, dict[str, str | None]]:
     return extras
 
 
-def info(shown: ShowOptions = None) -> None:
+def info(*, shown: ShowOptions) -> None:
     """Versions, devices, and which extras are installed or missing: what a bug report should hold."""
     facts = information()
     lines = [

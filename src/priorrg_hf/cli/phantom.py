@@ -16,6 +16,7 @@ _DEMO_SECONDS = 512
 
 
 def demo(
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder for everything.")] = Path(
         "demo_output"
     ),
@@ -33,7 +34,7 @@ def demo(
     num_workers: Annotated[
         int, typer.Option("--num-workers", min=1, rich_help_panel=RUN, help="Processes that draw the cohort.")
     ] = 2,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """The whole method on synthetic studies: cohort, both training stages, reports, scores, a page to look at.
 
@@ -74,6 +75,7 @@ def demo(
 
 
 def phantom(
+    *,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder for a Parquet file of each split."),
@@ -82,7 +84,7 @@ def phantom(
     seed: Seed = 0,
     image_size: Annotated[int, typer.Option("--image-size", help="Height and width of the films in pixels.")] = 224,
     no_laterals: Annotated[bool, typer.Option("--no-laterals", help="Draw frontal films only.")] = False,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Write synthetic studies with known truth as Parquet files that every other command reads; the truth is in their column `facts`.
 

@@ -74,11 +74,12 @@ class CardOptions:
 
 
 def push(
+    *,
     model: Model,
     repo_id: Annotated[
         str, typer.Argument(metavar="REPO_ID", show_default=False, help="owner/name on the Hub; made if need be.")
     ],
-    card: CardOptions = None,
+    card: CardOptions,
     visibility: Annotated[
         str | None,
         typer.Option("--visibility", help="private or public, of a new repository. Default: the account's."),
@@ -88,7 +89,7 @@ def push(
     ] = False,
     revision: Annotated[str | None, typer.Option("--revision", help="Branch to commit to.")] = None,
     message: Annotated[str, typer.Option("--message", help="Commit message.")] = "Upload PriorRG",
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Upload a model with its processor, card and code to the Hub.
 
@@ -123,8 +124,9 @@ def push(
 
 
 def card(
+    *,
     model: Model,
-    card: CardOptions = None,
+    card: CardOptions,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", rich_help_panel=RUN, help="File to write. Default: standard output."),
@@ -154,6 +156,7 @@ def card(
 
 
 def export(
+    *,
     model: Model,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder for the exported programs.")
@@ -161,7 +164,7 @@ def export(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="ONNX files as well (pip install 'priorrg-hf[export]').")
     ] = False,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Export encoder and decoding step as programs that run without this package (torch.export, ONNX).
 
@@ -182,6 +185,7 @@ def export(
 
 
 def convert_checkpoint(
+    *,
     checkpoint: Annotated[
         Path,
         typer.Argument(
@@ -221,7 +225,7 @@ def convert_checkpoint(
             help="JSON with configuration fields the weights don't tell (numbers of heads); not needed at published sizes.",
         ),
     ] = None,  # fmt: skip
-    shown: ShowOptions = None,
+    shown: ShowOptions,
 ) -> None:
     """Turn a published PriorRG checkpoint into a folder that from_pretrained and AutoProcessor load.
 

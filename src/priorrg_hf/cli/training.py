@@ -279,11 +279,12 @@ def _number(value: float | None) -> str:
 
 def pretrain(
     context: typer.Context,
+    *,
     model: TrainedModel = None,
-    source: SourceOptions = None,
-    new: NewModelOptions = None,
-    run: TrainingOptions = None,
-    shown: LongRunOptions = None,
+    source: SourceOptions,
+    new: NewModelOptions,
+    run: TrainingOptions,
+    shown: LongRunOptions,
 ) -> None:
     """Stage 1: align images, priors and context with reports. The defaults are the published recipe.
 
@@ -300,9 +301,10 @@ def pretrain(
 
 def finetune(
     context: typer.Context,
+    *,
     model: TrainedModel = None,
-    source: SourceOptions = None,
-    new: NewModelOptions = None,
+    source: SourceOptions,
+    new: NewModelOptions,
     decoder: Annotated[
         str | None,
         typer.Option(
@@ -314,14 +316,14 @@ def finetune(
     lora: Annotated[
         bool, typer.Option("--lora", rich_help_panel=MODEL_PANEL, help="Train adapters of the decoder only.")
     ] = False,
-    run: TrainingOptions = None,
+    run: TrainingOptions,
     encoder_learning_rate: Annotated[
         float | None,
         typer.Option(
             "--encoder-learning-rate", rich_help_panel=RUN, help="Of everything but the decoder. Default: 5e-6."
         ),
     ] = None,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Stage 2: learn to write the findings. The defaults are the published recipe.
 
@@ -343,9 +345,10 @@ def finetune(
 
 def precompute(
     context: typer.Context,
+    *,
     model: TrainedModel = "base",
-    source: SourceOptions = None,
-    new: NewModelOptions = None,
+    source: SourceOptions,
+    new: NewModelOptions,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder of the cache; an existing one is continued."),
@@ -365,7 +368,7 @@ def precompute(
     seed: Annotated[
         int, typer.Option("--seed", help="Of the training run, for a new model with random weights.")
     ] = 42,
-    shown: LongRunOptions = None,
+    shown: LongRunOptions,
 ) -> None:
     """Store the features of the frozen vision encoder, so that training need not compute them in every epoch.
 

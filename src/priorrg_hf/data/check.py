@@ -1,6 +1,7 @@
 """Checks a source of studies in one pass: counts, and every fault with its place. Behind `priorrg data check`."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ from .linking import PriorIndex
 from .loading import REPEATED_IMAGE, REPEATED_STUDY, cache_folder, read_rows
 from .progress import progress_bar
 from .readers import ReaderOptions, open_reader
+from .readers.report_sections import reads_like_report
 from .schema import StudyError, example_ids
+from .values import is_placeholder
 
 
 IMAGE_CHECKS = ("open", "exists", "skip")
@@ -93,7 +96,9 @@ def check_studies(
     """Reads a source from end to end and reports what is in it and what is wrong with it.
 
     Errors are: studies that can't be read, missing files, unreadable images, duplicates, patients in two splits, priors that aren't
-    earlier than their study or belong to another patient ("impossible priors"). Studies without findings and images without view are warnings.
+    earlier than their study or belong to another patient ("impossible priors"). Warnings are: studies without findings, findings that are
+    none (`___`, `N/A`), a context that repeats sentences of the findings or reads like a report, images without view, patient ids that
+    differ in leading zeros only, and whatever the reader brought into another form (views, ids, paths).
 
     Args:
         source, format: as in `load_studies`.
@@ -138,6 +143,7 @@ class _Checker:
         self.seen_images: set[int] = set()
         self.index = PriorIndex()
         self.given_priors: list[tuple[str, int, str]] = []
+        self.doubts: dict[str, list[str]] = {}
 
     def error(self, kind: str, where: str, message: str) -> None:
         self.report.errors.append(Issue(kind, where, message))
@@ -162,7 +168,9 @@ class _Checker:
         study, patient, place = row["study_id"], row["patient_id"], f"{where} (study {row['study_id']})"
         self.count["studies"] += 1
         self.count["images"] += len(row["images"])
-        self.count["with findings"] += row["findings"] is not None
+        self.count["with findings"] += not is_placeholder(row["findings"])
+        for kind in doubts_of(row):
+            self.doubts.setdefault(kind, []).append(place)
         self.count["with context"] += row["indication"] is not None or row["history"] is not None
         self.count["with time"] += row["acquired"] is not None or row["day"] is not None
         for entry in row["images"]:
@@ -237,6 +245,12 @@ class _Checker:
                 self.count["impossible priors"] += 1
                 self.error("prior", place, f"its prior can't be: {problem}")
         count, report = self.count, self.report
+        for kind, places in self.doubts.items():
+            shown = ", ".join(places[:_SHOWN]) + (
+                f" and {len(places) - _SHOWN:,} more" if len(places) > _SHOWN else ""
+            )
+            report.warnings.append(Issue(kind, places[0], f"{_DOUBTS[kind]}: {len(places):,} studies, {shown}"))
+        self._similar_ids()
         without = count["studies"] - count["with findings"]
         if without:
             report.warnings.append(
@@ -258,6 +272,48 @@ class _Checker:
             "patients in two splits": len(self.crossing),
         }
         report.views, report.splits = dict(self.views.most_common()), dict(self.splits)
+
+    def _similar_ids(self) -> None:
+        """Patients whose ids differ in leading zeros only may be one."""
+        plain: dict[str, str] = {}
+        for patient in self.home:
+            other = plain.setdefault(patient.lstrip("0") if patient.isdigit() else patient, patient)
+            if other != patient:
+                message = f"the patients {other!r} and {patient!r} differ in leading zeros only; if they are one, write the id one way"
+                self.report.warnings.append(Issue("patient", "all", message))
+                return
+
+
+_SHOWN = 5
+_DOUBTS = {
+    "context repeats findings": "the indication or history holds sentences of the findings, so that the model is shown the answer",
+    "context reads like a report": "the indication or history reads like a report, so that the model may be shown the answer",
+    "placeholder": "the findings are no report (no letter, ___, XXXX, N/A and the like) and are not used",
+}
+
+
+def doubts_of(row: dict[str, Any]) -> list[str]:
+    """What makes the texts of a study suspicious: keys of the warnings of `data check`."""
+    findings = row["findings"]
+    if findings is not None and is_placeholder(findings):
+        return ["placeholder"]
+    context = " ".join(row[name] for name in ("indication", "history") if row[name])
+    if not context:
+        return []
+    plain = _plain_words(context)
+    if findings is not None and any(
+        len(words.split()) >= 4 and f" {words} " in f" {plain} "
+        for words in map(_plain_words, _SENTENCE.split(findings))
+    ):
+        return ["context repeats findings"]
+    return ["context reads like a report"] if reads_like_report(context) else []
+
+
+_SENTENCE = re.compile(r"(?<=[.?!])\s+|\n+")
+
+
+def _plain_words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 _COUNTS = (
@@ -287,7 +343,7 @@ def _image_problem(image: dict[str, Any], opened: bool) -> tuple[str, str] | Non
     path = image["path"]
     if image["bytes"] is None:
         if "://" in path:
-            return None  # checking must not fetch
+            return None  # checking must not fetch; what may be opened was said where the row was read
         if not os.path.isfile(path):
             return "missing file", "there is no such file"
     if not opened:

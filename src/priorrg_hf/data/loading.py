@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .file_writing import explain_full_disk
 from .linking import link_priors
 from .progress import progress_bar
 from .readers import Reader, ReaderOptions, open_reader
 from .readers.base import Row
-from .readers.hub import usable_studies
+from .readers.hub import normalized, usable_studies
 from .schema import (
     DEFAULT_FRACTIONS,
     SCHEMA_VERSION,
@@ -67,6 +68,9 @@ def load_studies(
     reports: str | os.PathLike | None = None,
     require_factual_serialization: bool = True,
     revision: str | None = None,
+    date_order: str | None = None,
+    allow_outside_image_root: bool = False,
+    allow_urls: bool = False,
     strict: bool = False,
     problems: list[tuple[str, StudyError]] | None = None,
     cache_dir: str | os.PathLike | None = None,
@@ -76,8 +80,8 @@ def load_studies(
 
     Args:
         source (`str` or path): a table, an annotation file, a folder, a `save_to_disk` folder, or a Hub data set's name.
-        format (`str`, *optional*): `"table"`, `"dicom"`, `"annotation"`, `"mimic-cxr"`, `"iu-xray"` or `"hub"`; by default it is
-            detected and logged.
+        format (`str`, *optional*): `"table"`, `"dicom"`, `"annotation"`, `"r2gen"`, `"mimic-cxr"`, `"iu-xray"` or `"hub"`; by default
+            it is detected and logged.
         image_root (path, *optional*): folder of relative image paths; by default the folder of the source.
         columns (mapping, *optional*): field -> column name, e.g. `{"findings": "REPORT_TEXT"}`.
         split (`str`, *optional*): if the source has splits, only this one is given; if not, all studies get this name. By
@@ -89,6 +93,11 @@ def load_studies(
         reports (path, *optional*): folder or zip of MIMIC-CXR reports.
         require_factual_serialization (`bool`, defaults to `True`): of published annotations, see `ReaderOptions`.
         revision (`str`, *optional*): of a Hub data set.
+        date_order (`str`, *optional*): `"day-first"` or `"month-first"`: what a date like `03/04/2021` means. Without it such dates are
+            errors.
+        allow_outside_image_root (`bool`, defaults to `False`): read images that lie outside of the image root, or to which links lead
+            out of it. By default such studies are left out and named.
+        allow_urls (`bool`, defaults to `False`): let images be http and https addresses.
         strict (`bool`, defaults to `False`): raise at the first study that can't be used. By default it is left out, logged and
             counted.
         problems (`list`, *optional*): receives `(place, StudyError)` of each study that was left out.
@@ -110,6 +119,9 @@ def load_studies(
         reports=None if reports is None else os.path.abspath(reports),
         require_factual_serialization=require_factual_serialization,
         revision=revision,
+        date_order=date_order,
+        allow_outside_image_root=allow_outside_image_root,
+        allow_urls=allow_urls,
         cache_dir=str(folder),
         progress=progress,
     )
@@ -134,15 +146,20 @@ def load_studies(
 
 
 def read_rows(reader: Reader) -> Iterator[Row]:
-    """The reader's rows in storage form: each is `(place, row)` or `(place, StudyError)`."""
+    """The reader's rows in storage form: each is `(place, row)` or `(place, StudyError)`. Fills `reader.notes`."""
+    places, date_order = reader.image_places(), reader.options.date_order
     for where, row in reader.rows():
         if isinstance(row, StudyError):
             yield where, row
             continue
         try:
-            yield where, validate_row(row, where=where)
+            row = validate_row(row, where=where, date_order=date_order, changes=reader.changes)
+            places.check_row(row)
         except StudyError as error:
             yield where, error
+        else:
+            yield where, row
+    reader.notes.extend(reader.changes.lines())
 
 
 def cache_folder(cache_dir: str | os.PathLike | None) -> Path:
@@ -172,14 +189,15 @@ def _datasets_progress(shown: bool):
 def _from_hub(reader: Any, split, fractions, seed, found, strict) -> "DatasetDict":
     import datasets
 
-    studies = {}
+    studies, places, date_order = {}, reader.image_places(), reader.options.date_order
     for name, part in reader.load().items():
-        part, problems = usable_studies(part, name)
+        part, problems = usable_studies(part, name, places, date_order)
         if strict and problems:
             raise problems[0][1]
         found.extend(problems)
         if len(part):
-            studies[normalize_split(name)] = part
+            studies[normalize_split(name)] = normalized(part, reader.changes, date_order)
+    reader.notes.extend(reader.changes.lines())
     studies = datasets.DatasetDict(studies)
     if not studies:
         return studies
@@ -204,7 +222,8 @@ def _from_rows(reader, folder, split, fractions, seed, found, strict, progress) 
     place = folder / _cache_key(reader, split, fractions, seed)
     summary = _read_summary(place) if reader.files() else None
     if summary is None or (strict and summary["problems"]):
-        summary = _write_splits(reader, place, split, fractions, seed, strict, progress)
+        with explain_full_disk(place, "This is the cache of tables as they were read; the source is unchanged."):
+            summary = _write_splits(reader, place, split, fractions, seed, strict, progress)
     found.extend((where, StudyError(*fields)) for where, fields in summary["problems"])
     reader.notes = summary["notes"]
     return datasets.DatasetDict(
@@ -218,7 +237,8 @@ def _cache_key(reader: Reader, split, fractions, seed) -> str:
     files = []
     for path in reader.files():
         status = path.stat()
-        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns])
+        # The time of the last change of any kind as well: size and modification time can be put back.
+        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     identity = [SCHEMA_VERSION, reader.name, os.path.abspath(reader.source), options, files]
     identity += [normalize_split(split), None if fractions is None else list(fractions.items()), seed]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]

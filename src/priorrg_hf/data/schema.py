@@ -13,15 +13,17 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from .values import Changes, is_missing, is_placeholder, normalize_id, normalize_time, normalize_view, parse_time
 
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
 
 
-SCHEMA_VERSION = 1
+# another number where the same source is read into other values
+SCHEMA_VERSION = 2
 TEXT_FIELDS = ("indication", "history", "findings", "impression", "comparison")
 EXAMPLE_FIELDS = (
     "example_id",
@@ -191,9 +193,7 @@ def view_family(view: str | None) -> str | None:
     Understands DICOM codes (AP, PA, LL, RL, LLO, ...) and the longer names of the public data sets ("AP_SUPINE", "AP AXIAL",
     "XTABLE LATERAL", "Frontal"). Decubitus films are frontal: the beam runs front to back, the patient lies.
     """
-    if not view:
-        return None
-    words = set(view.upper().replace("_", " ").replace("-", " ").split())
+    words = set((normalize_view(view) or "").split())
     if words & _OBLIQUE_WORDS:
         return "oblique"
     if words & _FRONTAL_WORDS:
@@ -209,58 +209,30 @@ def normalize_split(name: str | None) -> str | None:
     return SPLIT_ALIASES.get(name, name)
 
 
-def parse_time(value: str) -> tuple[float, float]:
-    """The interval `(start, end)` in seconds that an ISO 8601 text stands for; `start == end` for a date with a time.
+@dataclass(frozen=True)
+class _Rules:
+    """How the values of a source are read: where changes are counted, and what a date with slashes means."""
 
-    A bare date stands for the whole day, so that nothing on the same day counts as earlier than it. A time zone is converted to
-    UTC; a text without one is taken as it stands. Raises `ValueError`.
-    """
-    text = value.strip()
-    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-    offset = moment.utcoffset()
-    seconds = (moment.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds()
-    if offset is not None:
-        seconds -= offset.total_seconds()
-    return (seconds, seconds + 86400.0) if len(text) <= 10 else (seconds, seconds)
-
-
-def normalize_time(value: Any) -> str | None:
-    """ISO text of a date or time given as ISO, `datetime`/`date`, `YYYYMMDD` or `YYYYMMDDHHMMSS[.f]`. Raises `ValueError`."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if hasattr(value, "isoformat"):
-        text = value.isoformat()
-        return None if text in ("NaT", "nan") else text
-    text = str(value).strip()
-    if not text or text.lower() in ("nan", "nat", "none", "null"):
-        return None
-    digits, _, fraction = text.partition(".")
-    if digits.isdigit() and len(digits) in (8, 12, 14):
-        text = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}"
-        if len(digits) > 8:
-            text += f"T{digits[8:10]}:{digits[10:12]}:{digits[12:14] or '00'}"
-            text += f".{fraction[:6]:0<6}" if fraction.isdigit() and fraction.strip("0") else ""
-    else:
-        text = text.replace("/", "-") if text[4:5] == "/" else text
-    try:
-        parse_time(text)
-    except ValueError:
-        raise ValueError(f"{value!r} is not an ISO 8601 date or date-time") from None
-    return text
+    changes: Changes | None = None
+    date_order: str | None = None
 
 
 def _text(value: Any, study: str, name: str) -> str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return None
     if isinstance(value, (Mapping, list, tuple, bytes, bytearray)):
         raise StudyError(study, name, f"is a {type(value).__name__}, no text", "Give plain text or leave it empty")
-    return str(value).strip().replace("\r\n", "\n") or None
+    text = str(value).strip().replace("\r\n", "\n")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        problem = f"holds half a character (a lone surrogate, at position {error.start})"
+        raise StudyError(study, name, problem, "Export the text again, as UTF-8") from None
+    return text or None
 
 
-def _identifier(value: Any, study: str, name: str) -> str | None:
-    """Ids as text. A table library that met an empty cell turns whole numbers into floats: `50414267.0` is `50414267`."""
-    whole = isinstance(value, float) and value.is_integer()
-    return _text(int(value) if whole else value, study, name)
+def _identifier(value: Any, study: str, name: str, rules: _Rules = _Rules()) -> str | None:
+    return normalize_id(_text(value, study, name) if not isinstance(value, (int, float)) else value, rules.changes)
 
 
 def _number(value: Any, study: str, name: str) -> float | None:
@@ -276,7 +248,7 @@ def _number(value: Any, study: str, name: str) -> float | None:
 
 
 def _labels(value: Any, study: str) -> list[dict[str, Any]] | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return None
     if isinstance(value, Mapping):
         value = [{"name": name, "value": number} for name, number in value.items()]
@@ -284,14 +256,20 @@ def _labels(value: Any, study: str) -> list[dict[str, Any]] | None:
         isinstance(x, Mapping) and {"name", "value"} <= set(x) for x in value
     ):
         raise StudyError(study, "labels", "aren't labels by name", 'Write them like {"Edema": 1, "Pneumonia": 0}')
-    return [{"name": str(x["name"]), "value": _number(x["value"], study, "labels")} for x in value] or None
+    return [
+        {"name": _text(x["name"], study, "labels"), "value": _number(x["value"], study, "labels")} for x in value
+    ] or None
 
 
-def _time(value: Any, study: str, name: str) -> str | None:
+def _time(value: Any, study: str, name: str, rules: _Rules) -> str | None:
     try:
-        return normalize_time(value)
+        return normalize_time(value, rules.date_order)
     except ValueError as error:
         raise StudyError(study, name, str(error), "Write it like 2021-03-04 or 2021-03-04T10:05:00") from None
+
+
+def _view(value: Any, study: str, name: str, rules: _Rules) -> str | None:
+    return normalize_view(_text(value, study, name), rules.changes)
 
 
 def _image(value: Any, study: str, name: str) -> dict[str, Any]:
@@ -300,14 +278,14 @@ def _image(value: Any, study: str, name: str) -> dict[str, Any]:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str) and value.strip():
-        return {"bytes": None, "path": value.strip()}
+        return {"bytes": None, "path": _text(value, study, name)}
     if isinstance(value, (bytes, bytearray)) and value:
         return {"bytes": bytes(value), "path": None}
     if isinstance(value, Mapping) and value.get("bytes"):
         # Without its name: `datasets` drops the bytes of an image whose path happens to name a file in the working folder.
         return {"bytes": bytes(value["bytes"]), "path": None}
     if isinstance(value, Mapping) and value.get("path"):
-        return {"bytes": None, "path": str(value["path"])}
+        return {"bytes": None, "path": _text(os.fspath(value["path"]), study, name)}
     if value is None or isinstance(value, (str, bytes, bytearray, Mapping)):
         raise StudyError(study, name, "no image is given", remedy)
     raise StudyError(study, name, f"a {type(value).__name__} is not an undecoded image", remedy)
@@ -327,20 +305,20 @@ def _fields_of(item: Any, cls: type, study: str, name: str) -> dict[str, Any]:
     return {key: item.get(key) for key in names}
 
 
-def _prior(value: Any, study: str) -> dict[str, Any] | None:
+def _prior(value: Any, study: str, rules: _Rules) -> dict[str, Any] | None:
     if value is None:
         return None
     prior = _fields_of(value, PriorStudy, study, "prior")
     if all(entry is None for entry in prior.values()):
         return None  # some writers store an absent struct as a struct of nulls
-    prior["study_id"] = _identifier(prior["study_id"], study, "prior.study_id")
-    prior["view"] = _text(prior["view"], study, "prior.view")
+    prior["study_id"] = _identifier(prior["study_id"], study, "prior.study_id", rules)
+    prior["view"] = _view(prior["view"], study, "prior.view", rules)
     named_only = not _has_image(prior["image"]) and prior["study_id"] is not None
     if named_only:
         prior["image"] = None  # another study of the source, resolved by `link_priors`
     else:
         prior["image"] = _image(prior["image"], study, "prior.image")
-    prior["acquired"] = _time(prior["acquired"], study, "prior.acquired")
+    prior["acquired"] = _time(prior["acquired"], study, "prior.acquired", rules)
     prior["days_before"] = _number(prior["days_before"], study, "prior.days_before")
     return prior
 
@@ -362,26 +340,30 @@ def _check_prior_order(row: dict[str, Any]) -> None:
             raise StudyError(study, "prior.acquired", problem, remedy)
 
 
-def validate_row(row: Mapping[str, Any], *, where: str | None = None) -> dict[str, Any]:
-    """A study row in the schema's storage form: ids as text, empty texts as `None`, times as ISO, images undecoded.
+def validate_row(
+    row: Mapping[str, Any], *, where: str | None = None, date_order: str | None = None, changes: Changes | None = None
+) -> dict[str, Any]:
+    """A study row in the schema's storage form: ids as text, views in one spelling, empty texts as `None`, times as ISO, images undecoded.
 
     Args:
         row (mapping): the study; keys as in `Study`, absent ones are taken as `None`. `labels` may be a dict or a list of
             `{name, value}`.
         where (`str`, *optional*): place in the source, named in errors while the study id is unknown.
+        date_order (`str`, *optional*): `"day-first"` or `"month-first"`, for dates like `03/04/2021`, which are errors without it.
+        changes (`Changes`, *optional*): counts the values that were brought into another form.
 
     Raises:
         `StudyError`: naming study, field and remedy.
     """
-    names = [f.name for f in dataclasses.fields(Study)]
-    study_id = _identifier(row.get("study_id"), where or "without id", "study_id")
+    names, rules = [f.name for f in dataclasses.fields(Study)], _Rules(changes, date_order)
+    study_id = _identifier(row.get("study_id"), where or "without id", "study_id", rules)
     study = study_id or where or "without id"
     unknown = set(row) - set(names)
     if unknown:
         raise StudyError(study, sorted(map(str, unknown))[0], "is no field of a study", f"Use {', '.join(names)}")
     if study_id is None:
         raise StudyError(study, "study_id", "is missing", "Give every study an id that is unique in the data set")
-    patient_id = _identifier(row.get("patient_id"), study, "patient_id")
+    patient_id = _identifier(row.get("patient_id"), study, "patient_id", rules)
     if patient_id is None:
         raise StudyError(
             study, "patient_id", "is missing", "Without it neither priors nor patient-disjoint splits exist"
@@ -394,17 +376,17 @@ def validate_row(row: Mapping[str, Any], *, where: str | None = None) -> dict[st
     for index, item in enumerate(images):
         entry = _fields_of(item, StudyImage, study, f"images[{index}]")
         entry["image"] = _image(entry["image"], study, f"images[{index}].image")
-        for key in ("view", "laterality"):
-            entry[key] = _text(entry[key], study, f"images[{index}].{key}")
-        entry["image_id"] = _identifier(entry["image_id"], study, f"images[{index}].image_id")
+        entry["view"] = _view(entry["view"], study, f"images[{index}].view", rules)
+        entry["laterality"] = _text(entry["laterality"], study, f"images[{index}].laterality")
+        entry["image_id"] = _identifier(entry["image_id"], study, f"images[{index}].image_id", rules)
         result["images"].append(entry)
-    result["acquired"] = _time(row.get("acquired"), study, "acquired")
+    result["acquired"] = _time(row.get("acquired"), study, "acquired", rules)
     result["day"] = _number(row.get("day"), study, "day")
     for name in TEXT_FIELDS:
         result[name] = _text(row.get(name), study, name)
     result["labels"] = _labels(row.get("labels"), study)
-    result["prior"] = _prior(row.get("prior"), study)
-    result["split"] = normalize_split(row.get("split"))
+    result["prior"] = _prior(row.get("prior"), study, rules)
+    result["split"] = normalize_split(_text(row.get("split"), study, "split"))
     if result["prior"] is not None:
         _check_prior_order(result)
     return result
@@ -504,7 +486,12 @@ def wants_view(view: str | None, include_views: str | Iterable[str] | None) -> b
         return True
     if isinstance(include_views, str):
         include_views = [include_views]
-    return any(view == wanted or view_family(view) == wanted for wanted in include_views)
+    # The spelling doesn't matter, on neither side.
+    name = normalize_view(view)
+    return any(
+        view_family(view) == wanted or (name is not None and name == normalize_view(wanted))
+        for wanted in include_views
+    )
 
 
 def _has_image(image: Any) -> bool:
@@ -576,7 +563,8 @@ def as_examples(
         include_views (`str` or list, *optional*): which current images become examples: a family (`"frontal"`, `"lateral"`),
             view names (`["AP", "PA"]`), or `None` for every image. An image whose view is unknown belongs to no family, so
             `"frontal"` leaves it out.
-        require_findings (`bool`, defaults to `False`): leave out studies without findings (training, scoring).
+        require_findings (`bool`, defaults to `False`): leave out studies without findings (training, scoring); `___`, `XXXX`, `N/A` and
+            the like are none.
         keep_in_memory (`bool`, *optional*): by default only studies that are themselves in memory stay there.
     """
     from datasets import DatasetDict
@@ -614,7 +602,7 @@ def as_examples(
 
 
 def _has_text(text: str | None) -> bool:
-    return bool(text and text.strip())
+    return not is_placeholder(text)
 
 
 def cache_options(dataset: "Dataset", purpose: str, keep_in_memory: bool | None) -> dict[str, Any]:

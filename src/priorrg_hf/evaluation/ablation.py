@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.file_writing import write_text_whole
+from ..data.file_writing import json_file_with, read_json_object, write_text_whole
+from ..data.locking import claimed
 from .conditions import CONDITIONS, ChangedExamples
 from .fingerprints import settings_fingerprint
 from .plots import draw_lines
@@ -32,6 +33,7 @@ REPORTED = (
 PLAN_KEYS = {
     "about", "seeds", "cohort", "model", "training", "stage_1", "stage_2", "generation", "conditions", "variants",
 }  # fmt: skip
+NOT_SHARED = {"about", "seeds", "variants", "conditions"}
 VARIANT_KEYS = {"name", "about", "config", "stage_1", "conditions"}
 
 
@@ -47,15 +49,20 @@ class Ablation:
 def read_plan(path: str | os.PathLike | None = None) -> dict[str, Any]:
     """Reads and checks a plan; by default the package's own. Raises `ValueError` naming what is wrong."""
     path = Path(path or DEFAULT_PLAN)
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    plan = read_json_object(path)
     missing, unknown = PLAN_KEYS - {"about"} - set(plan), set(plan) - PLAN_KEYS
     if missing or unknown:
         raise ValueError(
             f"{path}: missing {sorted(missing)}, unknown {sorted(unknown)}; a plan has {', '.join(sorted(PLAN_KEYS))}"
         )
+    for key in ("seeds", "conditions", "variants"):
+        if not isinstance(plan[key], list):
+            raise ValueError(f"{path}: {key} must be a list, got a {type(plan[key]).__name__}")
+    for key in ("cohort", "model", "training", "stage_1", "stage_2", "generation"):
+        if not isinstance(plan[key], dict):
+            raise ValueError(f"{path}: {key} must be an object, got a {type(plan[key]).__name__}")
+    if not all(isinstance(variant, dict) for variant in plan["variants"]):
+        raise ValueError(f"{path}: every variant must be an object with a name")
     names = [variant.get("name") for variant in plan["variants"]]
     if not names or None in names or len(set(names)) < len(names):
         raise ValueError(f"{path}: every variant needs a name of its own, got {names}")
@@ -65,13 +72,6 @@ def read_plan(path: str | os.PathLike | None = None) -> dict[str, Any]:
         if odd or conditions:
             raise ValueError(f"{path}, variant {variant['name']}: unknown {sorted(odd | conditions)}")
     return plan
-
-
-def _is_finished(folder: Path) -> bool:
-    report = folder / "training_report.json"
-    if not (folder / "config.json").is_file() or not report.is_file():
-        return False
-    return json.loads(report.read_text(encoding="utf-8")).get("status") == "finished"
 
 
 def _config(plan: Mapping[str, Any], processor, changes: Mapping[str, Any]):
@@ -87,8 +87,10 @@ def _config(plan: Mapping[str, Any], processor, changes: Mapping[str, Any]):
 class _Runner:
     """One run of a plan; each method does a piece of work once."""
 
-    def __init__(self, plan: Mapping[str, Any], folder: Path, progress: bool, say: Callable[[str], None]):
-        self.plan, self.folder, self.progress, self.say = plan, folder, progress, say
+    def __init__(
+        self, plan: Mapping[str, Any], folder: Path, progress: bool, say: Callable[[str], None], on_mismatch: str
+    ):
+        self.plan, self.folder, self.progress, self.say, self.on_mismatch = plan, folder, progress, say, on_mismatch
         self._cohorts: dict[int, Any] = {}
 
     def cohort(self, seed: int):
@@ -128,7 +130,7 @@ class _Runner:
         return folder
 
     def _train(self, trainer_class, arguments_class, model, processor, seed: int, folder: Path, **options) -> None:
-        from ..training.checkpointing import last_complete_checkpoint
+        from ..training.checkpointing import last_complete_checkpoint, seal
 
         arguments = arguments_class(
             output_dir=str(folder), seed=seed, eval_strategy="no", load_best_model_at_end=False, metric_for_best_model=None,
@@ -140,6 +142,7 @@ class _Runner:
         )
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(arguments.output_dir))
         trainer.save_model()
+        seal(folder)
 
     def stage_1(self, changes: Mapping[str, Any], seed: int) -> Path:
         """Folder of the stage-1 model for these configuration changes, trained if need be."""
@@ -147,12 +150,13 @@ class _Runner:
 
         from ..model.modeling_priorrg import PriorRGForContrastivePretraining
         from ..phantom import phantom_vision_folder
+        from ..training.checkpointing import is_finished
         from ..training.trainer import PriorRGContrastiveTrainer
         from ..training.training_args import PriorRGContrastiveTrainingArguments
 
         shared = {name: value for name, value in changes.items() if name not in STAGE_2_FIELDS}
         folder = self.folder / f"seed{seed}" / f"stage1_{settings_fingerprint(shared)[:8]}"
-        if not _is_finished(folder):
+        if not is_finished(folder):
             set_seed(seed)
             processor = self._processor()
             model = PriorRGForContrastivePretraining.from_pretrained_backbones(
@@ -176,13 +180,14 @@ class _Runner:
 
         from ..model.modeling_priorrg import PriorRGForReportGeneration
         from ..phantom import phantom_decoder_folder, phantom_vision_folder
+        from ..training.checkpointing import is_finished
         from ..training.runs import continue_from_stage_1
         from ..training.trainer import PriorRGReportTrainer
         from ..training.training_args import PriorRGReportTrainingArguments
 
         changes = variant.get("config", {})
         folder = self.folder / f"seed{seed}" / variant["name"]
-        if _is_finished(folder):
+        if is_finished(folder):
             return folder
         start = self.stage_1(changes, seed) if variant.get("stage_1", True) else None
         set_seed(seed)
@@ -203,11 +208,17 @@ class _Runner:
         return folder
 
     def scores(self, variant: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
-        """Scores of a variant on the test split by condition; from file where they were computed before."""
+        """Scores of a variant on the test split by condition; from file where they were computed before, of the same model and data."""
         model_folder = self.stage_2(variant, seed)
         path = model_folder / "test_scores.json"
         wanted = variant.get("conditions", self.plan["conditions"])
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        made_of = self._made_of(model_folder, seed)
+        try:
+            stored = read_json_object(path)
+        except (OSError, ValueError):
+            stored = {}
+        known = stored.get("scores") if stored.get("made_of") == made_of else None
+        known = known if isinstance(known, dict) else {}
         if set(wanted) <= set(known):
             return {condition: known[condition] for condition in wanted}
         from .generation import generate_reports
@@ -220,11 +231,24 @@ class _Runner:
             output = model_folder / f"reports_{condition.replace(' ', '_')}.jsonl"
             generate_reports(
                 model, processor, ChangedExamples(test, CONDITIONS[condition]), output, progress=self.progress,
-                **self.plan["generation"],
+                on_mismatch=self.on_mismatch, **self.plan["generation"],
             )  # fmt: skip
             known[condition] = _phantom_scores(read_reports(output), truths, list(test["study_id"]), _had_prior(test))
-        write_text_whole(path, json.dumps(known, indent=2) + "\n")
+        write_text_whole(path, json.dumps({"made_of": made_of, "scores": known}, indent=2) + "\n")
         return {condition: known[condition] for condition in wanted}
+
+    def _made_of(self, model_folder: Path, seed: int) -> str:
+        """Changes with the trained model, the cohort and how reports are written."""
+        from ..phantom.dataset import GENERATOR_VERSION
+        from ..training.checkpointing import model_files_digest
+
+        return settings_fingerprint(
+            {
+                "model": model_files_digest(model_folder),
+                "cohort": {**self.plan["cohort"], "seed": seed, "generator": GENERATOR_VERSION},
+                "generation": self.plan["generation"],
+            }
+        )
 
 
 def _had_prior(examples) -> dict[str, bool]:
@@ -257,6 +281,8 @@ def run_ablation(
     seeds: Sequence[int] | None = None,
     progress: bool = True,
     say: Callable[[str], None] = print,
+    on_mismatch: str = "refuse",
+    overwrite: bool = False,
 ) -> Ablation:
     """Trains, tests and tabulates the variants of a plan.
 
@@ -267,25 +293,45 @@ def run_ablation(
         only (sequence of `str`, *optional*): names of the variants to run.
         seeds (sequence of `int`, *optional*): instead of the plan's.
         progress, say: progress bars, and what is told of each step.
+        on_mismatch (`str`, defaults to `"refuse"`): see `generate_reports`.
+        overwrite (`bool`, defaults to `False`): replace files of the folder that are none of ours.
 
     Raises:
         `ValueError`: an unknown variant, or a folder that holds runs of another plan.
+        `OutputError`, `LockedError`: the folder holds such files of others, or another run is writing there.
     """
     names = [variant["name"] for variant in plan["variants"]]
     unknown = sorted(set(only or ()) - set(names))
     if unknown:
         raise ValueError(f"unknown variants {unknown}; the plan has {', '.join(names)}")
-    folder = Path(output_dir)
-    shared = {key: plan[key] for key in sorted(PLAN_KEYS - {"about", "seeds", "variants", "conditions"})}
+    files = ("ablation.json", "ablation.md", "ablation.png", "settings.json", "cohort", "seed[0-9]*")
+    with claimed(
+        output_dir,
+        "ablation",
+        files,
+        "priorrg ablate",
+        overwrite=overwrite,
+        recognised=json_file_with("shared", "variants")(Path(output_dir) / "settings.json"),
+    ) as folder:
+        return _run_plan(plan, folder, only, seeds, _Runner(plan, folder, progress, say, on_mismatch))
+
+
+def _run_plan(
+    plan: Mapping[str, Any], folder: Path, only: Sequence[str] | None, seeds: Sequence[int] | None, runner: _Runner
+) -> Ablation:
+    from ..phantom.dataset import GENERATOR_VERSION
+    from ..phantom.pretrained import pretrained_digest
+
+    made_with = {"generator": GENERATOR_VERSION, "backbones": pretrained_digest()}
+    shared = {"made_with": made_with, **{key: plan[key] for key in sorted(PLAN_KEYS - NOT_SHARED)}}
     _check_folder(folder, shared, {v["name"]: {k: v.get(k) for k in ("config", "stage_1")} for v in plan["variants"]})
-    runner = _Runner(plan, folder, progress, say)
     result: dict[str, Any] = {"plan": dict(plan), "seeds": [], "variants": {}}
     table = ""
     for seed in seeds if seeds is not None else plan["seeds"]:
         for variant in plan["variants"]:
             if only and variant["name"] not in only:
                 continue
-            say(f"seed {seed}, {variant['name']}: {variant.get('about', '')}")
+            runner.say(f"seed {seed}, {variant['name']}: {variant.get('about', '')}")
             scores = runner.scores(variant, seed)
             entry = result["variants"].setdefault(variant["name"], {})
             for condition, values in scores.items():
@@ -300,7 +346,12 @@ def run_ablation(
 
 def _check_folder(folder: Path, shared: Mapping[str, Any], variants: Mapping[str, Any]) -> None:
     path = folder / "settings.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"shared": shared, "variants": {}}
+    known = {"shared": shared, "variants": {}}
+    if path.is_file():
+        known = read_json_object(path)
+        if not isinstance(known.get("shared"), dict) or not isinstance(known.get("variants"), dict):
+            raise ValueError(f"{path} is damaged; choose another folder, or delete this one")
+    shared = json.loads(json.dumps(shared))
     changed = [name for name, value in variants.items() if known["variants"].get(name, value) != value]
     if known["shared"] != shared or changed:
         raise ValueError(

@@ -3,12 +3,11 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from .generation import collate_readable, example_id_of, partial_path
+from .generation import collate_readable, count_earlier_reports
 
 
 def _first_batch(processor, examples, batch_size: int):
@@ -31,8 +30,10 @@ def plan_reports(
     What [`generate_reports`] would do with these arguments.
 
     Returns:
-        `dict`: `studies`, `done` (reports that the output holds already, by id), `unreadable_in_first_batch`, `seconds` (all that are
-        missing, as measured on the first batch: opening images, encoding, decoding) and `writes`.
+        `dict`: `studies`, `done` (reports that the output holds already, made of the same), `of_other_data_or_model` and
+        `of_absent_studies` (reports over which the run would refuse, or which it would write anew and drop: `on_mismatch`),
+        `unreadable_in_first_batch`, `seconds` (all that are missing, as measured on the first batch: opening images, encoding, decoding)
+        and `writes`.
     """
     started = time.perf_counter()
     batch, readable, unreadable = _first_batch(processor, examples, batch_size)
@@ -40,18 +41,15 @@ def plan_reports(
         with torch.inference_mode():
             model.generate(**_to(batch, model), **generation)
     seconds = time.perf_counter() - started
-    done = 0
+    done = other = absent = 0
     if output is not None:
-        from .report_file import read_reports
-
-        names = {example_id_of(row) for row in examples.select_columns(["example_id", "study_id"])}
-        for path in (Path(output), partial_path(output)):
-            if path.is_file() and path.stat().st_size:
-                done = max(done, sum(row.example_id in names for row in read_reports(path)))
+        done, other, absent = count_earlier_reports(model, processor, examples, output, generation)
     missing = len(examples) - done
     return {
         "studies": len(examples),
         "done": done or None,
+        "of_other_data_or_model": other or None,
+        "of_absent_studies": absent or None,
         "unreadable_in_first_batch": unreadable or None,
         "seconds": seconds / max(readable + unreadable, 1) * missing,
         "writes": None if output is None else str(output),
@@ -68,15 +66,12 @@ def plan_retrieval(
     **studies,
 ) -> dict[str, Any]:
     """What [`run_retrieval`] would embed: studies under four conditions, and the time as measured on the first batch."""
-    from ..model.modeling_priorrg import PriorRGForContrastivePretraining
-    from ..model.processing_priorrg import PriorRGProcessor
     from .conditions import CONDITIONS
     from .evaluate import load_evaluation_data
+    from .retrieval import load_stage_1
 
     examples = load_evaluation_data(data, require_findings=True, **studies).examples
-    processor = PriorRGProcessor.from_pretrained(model)
-    loaded = PriorRGForContrastivePretraining.from_pretrained(model, dtype=getattr(torch, dtype))
-    loaded = loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    loaded, processor = load_stage_1(model, device=device, dtype=dtype)
     started = time.perf_counter()
     batch, readable, unreadable = _first_batch(processor, examples, batch_size)
     if readable:

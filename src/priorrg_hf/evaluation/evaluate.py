@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.locking import claimed
 from .card import Evaluation, evaluate_reports
 from .fingerprints import settings_fingerprint, text_fingerprint
 from .generation import cut_references, generate_reports
@@ -14,6 +15,13 @@ from .report_file import ReportRow, read_reports
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+# What `evaluate_reports` writes; the reports file beside it has a rule of its own.
+CARD_FILES = (
+    "evaluation.json", "evaluation.md", "worst_studies.html", "scores.png", "lengths.png", "findings.png", "change_confusion.png",
+    "severity_confusion.png",
+)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -93,12 +101,23 @@ def load_evaluation_data(
     examples = as_examples(chosen, include_views=views, require_findings=require_findings)
     if limit is not None:
         examples = examples.select(range(min(limit, len(examples))))
+    check_unique(examples["example_id"], source)
     if not len(examples):
         raise ValueError(f"{source} gives no study to evaluate (split {split or 'all'}, views {views or 'all'})")
     texts = [text for name in ("example_id", "findings", "indication", "history") for text in examples[name]]
     return EvaluationData(
         examples, chosen, _days_before(chosen), _labels(chosen), str(source), text_fingerprint(texts)
     )
+
+
+def check_unique(names: Sequence[Any], source: str | os.PathLike) -> None:
+    """Raises `ValueError` naming example ids that are there twice: results are found by id."""
+    seen: set[str] = set()
+    double = sorted({str(name) for name in names if str(name) in seen or seen.add(str(name))})
+    if double:
+        raise ValueError(
+            f"{source}: {len(double)} example ids are there twice, e.g. {', '.join(double[:3])}; give every example an id of its own"
+        )
 
 
 def _days_before(studies: "Dataset") -> dict[str, float]:
@@ -155,6 +174,8 @@ def evaluate_model(
     dtype: str = "float32",
     strict: bool = False,
     resume: bool = True,
+    on_mismatch: str = "refuse",
+    overwrite: bool = False,
     generation: Mapping[str, Any] | None = None,
     against: str | os.PathLike | None = None,
     name: str | None = None,
@@ -167,7 +188,8 @@ def evaluate_model(
         model (`str`): folder or Hub id.
         data, split, views, limit, reading: studies, see [`load_evaluation_data`].
         output_dir (`str`): for the reports and the card.
-        batch_size, num_workers, device, dtype, strict, resume, generation: see [`generate_reports`].
+        batch_size, num_workers, device, dtype, strict, resume, on_mismatch, generation: see [`generate_reports`].
+        overwrite (`bool`, defaults to `False`): replace files of the folder that are none of ours.
         against (`str`, *optional*): reports of another system.
         **scoring: see [`evaluate_reports`].
     """
@@ -175,30 +197,33 @@ def evaluate_model(
 
     output = Path(output_dir)
     studies = load_evaluation_data(data, split=split, views=views, limit=limit, strict=strict, reading=reading)
-    loaded, processor = load_for_generation(model, device=device, dtype=dtype)
-    summary = generate_reports(
-        loaded, processor, studies.examples, output / "reports.jsonl", batch_size=batch_size, num_workers=num_workers,
-        strict=strict, resume=resume, progress=progress, **(generation or {}),
-    )  # fmt: skip
-    if not summary.generated and not summary.resumed:
-        raise ValueError(f"no study could be read: {next(iter(summary.skipped.items()), 'there are none')}")
-    return evaluate_reports(
-        with_days(read_reports(summary.output), studies.days_before),
-        output,
-        name=name or Path(model).name,
-        against=read_reports(against) if against is not None else None,
-        against_name=Path(against).name if against is not None else "",
-        examples=studies.by_id(),
-        dataset=Path(data).name or str(data),
-        split=split or "all",
-        skipped=len(summary.skipped),
-        fingerprints={
-            "model": summary.info["model_fingerprint"],
-            "generation": summary.info["fingerprint"],
-            "data": studies.fingerprint,
-        },
-        **scoring,
-    )
+    sources = [source for source in (data, model, against) if source is not None]
+    with claimed(output, "evaluation", CARD_FILES, "priorrg evaluate", sources=sources, overwrite=overwrite):
+        loaded, processor = load_for_generation(model, device=device, dtype=dtype)
+        summary = generate_reports(
+            loaded, processor, studies.examples, output / "reports.jsonl", batch_size=batch_size, num_workers=num_workers,
+            strict=strict, resume=resume, progress=progress, on_mismatch=on_mismatch, sources=sources, overwrite=overwrite,
+            **(generation or {}),
+        )  # fmt: skip
+        if not summary.generated and not summary.resumed:
+            raise ValueError(f"no study could be read: {next(iter(summary.skipped.items()), 'there are none')}")
+        return evaluate_reports(
+            with_days(read_reports(summary.output), studies.days_before),
+            output,
+            name=name or Path(model).name,
+            against=read_reports(against) if against is not None else None,
+            against_name=Path(against).name if against is not None else "",
+            examples=studies.by_id(),
+            dataset=Path(data).name or str(data),
+            split=split or "all",
+            skipped=len(summary.skipped),
+            fingerprints={
+                "model": summary.info["model_fingerprint"],
+                "generation": summary.info["fingerprint"],
+                "data": studies.fingerprint,
+            },
+            **scoring,
+        )
 
 
 def evaluate_file(
@@ -209,6 +234,7 @@ def evaluate_file(
     processor: Any = None,
     against: str | os.PathLike | None = None,
     name: str | None = None,
+    overwrite: bool = False,
     **scoring,
 ) -> Evaluation:
     """Evaluates a file of generated reports.
@@ -218,6 +244,7 @@ def evaluate_file(
         columns (mapping, *optional*): field -> column name.
         processor (`str` or [`PriorRGProcessor`], *optional*): cuts the references as the model would, where the file does not have that.
         against (`str`, *optional*): reports of another system, read with the same `columns` where it has them.
+        overwrite (`bool`, defaults to `False`): replace files of the folder that are none of ours.
         **scoring: see [`evaluate_reports`].
     """
     rows = read_reports(path, columns=columns)
@@ -236,15 +263,17 @@ def evaluate_file(
             other = read_reports(against, columns=columns)
         except ValueError:
             other = read_reports(against)
-    return evaluate_reports(
-        rows,
-        output_dir,
-        name=name or Path(path).stem,
-        against=other,
-        against_name=Path(against).name if against is not None else "",
-        fingerprints={"settings": settings_fingerprint(settings)},
-        **scoring,
-    )
+    sources = [source for source in (path, against) if source is not None]
+    with claimed(output_dir, "evaluation", CARD_FILES, "priorrg evaluate", sources=sources, overwrite=overwrite):
+        return evaluate_reports(
+            rows,
+            output_dir,
+            name=name or Path(path).stem,
+            against=other,
+            against_name=Path(against).name if against is not None else "",
+            fingerprints={"settings": settings_fingerprint(settings)},
+            **scoring,
+        )
 
 
 __all__ = ["EvaluationData", "evaluate_file", "evaluate_model", "load_evaluation_data", "with_days"]

@@ -1,24 +1,45 @@
 """Reports over a whole split: in batches, streamed to disk, resumable, one bad study costing nothing but itself.
 
 While a run is under way its rows go to `<output>.partial`, each batch as soon as it is written; the finished file takes its name in one
-step, in the order of the examples. Beside it, `<output>.info.json` says by which model and with which settings the reports were made,
-so that a resumed run cannot mix two of them, and `<output>.skipped.jsonl` lists what was left out and why.
+step, in the order of the examples. Each row says of what it was made, so that a run takes over only what it would write itself (see
+`reuse`). Beside the file, `<output>.info.json` says by which model and with which settings the last run wrote, and
+`<output>.skipped.jsonl` lists what was left out and why.
 """
 
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data.file_writing import write_text_whole
+from ..data.file_writing import explain_full_disk, write_text_whole
+from ..data.locking import exclusive
 from ..data.progress import progress_bar
+from ..data.worker_processes import end_with_parent
+from ..model.folder_loading import check_device
 from ..version import __version__
-from .fingerprints import model_fingerprint, settings_fingerprint
+from .fingerprints import (
+    RowFingerprints,
+    config_fingerprint,
+    model_fingerprint,
+    processor_fingerprint,
+    settings_fingerprint,
+)
 from .report_file import ReportRow
+from .reuse import (
+    CHOICES,
+    Earlier,
+    OtherReportsError,
+    check_output,
+    earlier_reports,
+    info_path,
+    partial_path,
+    settle,
+    skipped_path,
+)
 
 
 logger = logging.getLogger(__name__)
@@ -35,7 +56,9 @@ class GenerationSummary:
     Args:
         output (`Path`): the reports file.
         generated (`int`): reports written by this call.
-        resumed (`int`): reports found from an earlier, interrupted call.
+        resumed (`int`): reports found from an earlier, interrupted call, made of the same.
+        rewritten (`int`): of the generated ones, those that replace a report made of something else.
+        dropped (`int`): earlier reports of studies that the table does not have, no longer in the file.
         skipped (`dict[str, str]`): example id -> reason, of the studies left out.
         seconds (`float`): wall-clock time of this call.
         info (`dict`): model fingerprint and settings, as in the info file.
@@ -44,6 +67,8 @@ class GenerationSummary:
     output: Path
     generated: int = 0
     resumed: int = 0
+    rewritten: int = 0
+    dropped: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     info: dict[str, Any] = field(default_factory=dict)
@@ -52,21 +77,13 @@ class GenerationSummary:
         parts = [f"{self.generated} reports written to {self.output} in {self.seconds:.1f} s"]
         if self.resumed:
             parts.append(f"{self.resumed} were there already")
+        if self.rewritten:
+            parts.append(f"{self.rewritten} of them in place of reports made of something else")
+        if self.dropped:
+            parts.append(f"{self.dropped} earlier reports of other studies dropped")
         if self.skipped:
             parts.append(f"{len(self.skipped)} studies skipped, see {skipped_path(self.output)}")
         return ", ".join(parts)
-
-
-def partial_path(output: str | os.PathLike) -> Path:
-    return Path(f"{os.fspath(output)}.partial")
-
-
-def info_path(output: str | os.PathLike) -> Path:
-    return Path(f"{os.fspath(output)}.info.json")
-
-
-def skipped_path(output: str | os.PathLike) -> Path:
-    return Path(f"{os.fspath(output)}.skipped.jsonl")
 
 
 def _has_text(value: str | None) -> bool:
@@ -131,14 +148,16 @@ class _RowBatches:
 
 
 def _prepared(rows: Sequence[dict[str, Any]], processor, processor_kwargs):
+    fingerprints = RowFingerprints()
+    before = {example_id_of(row): fingerprints.of(row) for row in rows}
     batch, readable, skipped = collate_readable(processor, rows, **processor_kwargs)
     # Images have become pixel values: they needn't travel back from a worker.
-    return batch, [_without_images(row) for row in readable], skipped
+    return batch, [_without_images(row, before[example_id_of(row)]) for row in readable], skipped
 
 
-def _without_images(row: Mapping[str, Any]) -> dict[str, Any]:
+def _without_images(row: Mapping[str, Any], fingerprints: Mapping[str, str | None]) -> dict[str, Any]:
     kept = {key: value for key, value in row.items() if key not in ("image", "prior_image")}
-    return {**kept, "has_prior": row.get("prior_image") is not None}
+    return {**kept, "has_prior": row.get("prior_image") is not None, "fingerprints": fingerprints}
 
 
 class _Examples:
@@ -167,18 +186,38 @@ class _Examples:
         self.identifiers[name] = None
         return name
 
-    def batches(self, done: Mapping[str, str]) -> Iterator:
-        """`(batch or None, readable rows without images, {example id: reason})` of each batch."""
+    def judge(self, earlier: Earlier, model: str, progress: bool) -> list[str]:
+        """Keeps of a table's earlier reports those made of its rows and by this model; returns the ids that it does not have."""
+        if not self.is_table or not earlier.lines:
+            return []
+        fingerprints = RowFingerprints()
+        places = [(index, name) for index, name in enumerate(self.identifiers) if name in earlier.lines]
+        for index, name in progress_bar(places, description="comparing", shown=progress):
+            earlier.agrees(name, {**fingerprints.of(self.examples[index]), "model": model})
+        absent = [name for name in earlier.lines if name not in self.identifiers]
+        for name in absent:
+            del earlier.lines[name]
+        return absent
+
+    def batches(self, earlier: Earlier, model: str, on_stale: Callable[[], None]) -> Iterator:
+        """`(batch or None, readable rows without images, {example id: reason})` of each batch.
+
+        `on_stale` is called when a stream turns out to have a row that its earlier report was not made of.
+        """
         if self.is_table:
             from torch.utils.data import DataLoader
 
-            indices = [index for index, name in enumerate(self.identifiers) if name not in done]
+            indices = [index for index, name in enumerate(self.identifiers) if name not in earlier.lines]
             data = _RowBatches(self.examples, indices, self.batch_size, self.processor, self.processor_kwargs)
-            yield from DataLoader(data, batch_size=None, num_workers=self.num_workers)
+            yield from DataLoader(data, batch_size=None, num_workers=self.num_workers, worker_init_fn=end_with_parent)
             return
-        rows = []
+        rows, fingerprints = [], RowFingerprints()
         for row in self.examples:
-            if self._remember(example_id_of(row)) not in done:
+            name = self._remember(example_id_of(row))
+            if name not in earlier.lines:
+                rows.append(dict(row))
+            elif not earlier.agrees(name, {**fingerprints.of(row), "model": model}):
+                on_stale()
                 rows.append(dict(row))
             if len(rows) == self.batch_size:
                 yield _prepared(rows, self.processor, self.processor_kwargs)
@@ -196,40 +235,6 @@ def example_id_of(row: Mapping[str, Any]) -> str:
     return str(name)
 
 
-def _load_partial(path: Path) -> dict[str, str]:
-    """Lines of an interrupted run by example id. A last line that was cut off by a kill is dropped."""
-    lines: dict[str, str] = {}
-    if not path.is_file():
-        return lines
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if not line.endswith("\n"):
-                break
-            try:
-                lines[json.loads(line)["example_id"]] = line
-            except (json.JSONDecodeError, KeyError, TypeError):
-                break
-    return lines
-
-
-def _previous_lines(output: Path, info: Mapping[str, Any], resume: bool) -> dict[str, str]:
-    if not resume:
-        return {}
-    lines = {**_load_partial(output), **_load_partial(partial_path(output))}
-    if not lines:
-        return {}
-    try:
-        earlier = json.loads(info_path(output).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        earlier = {}
-    if earlier.get("fingerprint") != info["fingerprint"]:
-        raise ValueError(
-            f"{output} holds reports of another model or of other settings ({info_path(output)}). "
-            "Choose another output file, or start over with resume=False (--no-resume)."
-        )
-    return lines
-
-
 def cut_references(processor, references: Sequence[str | None]) -> list[str | None]:
     """The references as the model's tokenizer cuts them at its report length: what published scores compare with."""
     texts = [text if text is not None else "" for text in references]
@@ -240,9 +245,9 @@ def cut_references(processor, references: Sequence[str | None]) -> list[str | No
 
 
 def generation_info(
-    model, generation_kwargs: Mapping[str, Any], processor_kwargs: Mapping[str, Any]
+    model, processor, generation_kwargs: Mapping[str, Any], processor_kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Which model and which settings; `fingerprint` stands for all of it."""
+    """Which model, which processor and which settings; `fingerprint` stands for all of it."""
     defaults = model.generation_config.to_diff_dict()
     defaults = {
         key: value for key, value in defaults.items() if key not in ("transformers_version", "_from_model_config")
@@ -250,6 +255,8 @@ def generation_info(
     settings = {
         "model_fingerprint": model_fingerprint(model),
         "model_dtype": str(model.dtype),
+        "config_fingerprint": config_fingerprint(model.config),
+        "processor_fingerprint": processor_fingerprint(processor),
         "generation": {**defaults, **generation_kwargs},
         "processor": dict(processor_kwargs),
     }
@@ -259,6 +266,17 @@ def generation_info(
         "model": getattr(model.config, "_name_or_path", "") or None,
         "priorrg_hf": __version__,
     }
+
+
+def count_earlier_reports(
+    model, processor, examples, output_path: str | os.PathLike, generation_kwargs: Mapping[str, Any]
+) -> tuple[int, int, int]:
+    """Of the reports that a file holds: how many a run would take over, how many were made of something else or by another model, and
+    how many belong to studies that the table does not have. Reads the images of these studies, and writes nothing."""
+    source = _Examples(examples, 1, processor, {}, 0)
+    earlier = earlier_reports(Path(output_path))
+    absent = source.judge(earlier, generation_info(model, processor, generation_kwargs, {})["fingerprint"], False)
+    return len(earlier.lines), len(earlier.stale), len(absent)
 
 
 def generate_reports(
@@ -273,25 +291,34 @@ def generate_reports(
     num_workers: int = 0,
     device: Any = None,
     progress: bool = True,
+    on_mismatch: str = "refuse",
+    sources: Sequence[str | os.PathLike] = (),
+    overwrite: bool = False,
     processor_kwargs: Mapping[str, Any] | None = None,
     **generation_kwargs,
 ) -> GenerationSummary:
     """Writes a report for every example row, streaming JSON lines to `output_path`.
 
     Each line has `example_id, study_id, patient_id, prediction, reference` (`null` without findings), `has_prior, has_context,
-    view_position`, and `reference_cut`, the reference cut at the model's report length.
+    view_position`, `reference_cut`, the reference cut at the model's report length, and `fingerprints`, what the report was made of.
 
     Args:
         model ([`PriorRGForReportGeneration`]): the model; put into evaluation mode for the run.
         processor ([`PriorRGProcessor`]): its processor.
         examples (`datasets.Dataset`, sequence or iterable of rows): see `priorrg_hf.data.as_examples`.
-        output_path (`str`): the reports file.
+        output_path (`str`): the reports file. Locked while it is written.
         batch_size (`int`, defaults to 8): examples a batch.
         strict (`bool`, defaults to `False`): stop at the first bad study instead of skipping, listing and counting it.
-        resume (`bool`, defaults to `True`): go on where an interrupted run stopped; skipped studies are tried again.
+        resume (`bool`, defaults to `True`): go on where an interrupted run stopped; skipped studies are tried again. Every image of
+            a report that is there already is read once, to see that it is still the same.
         num_workers (`int`, defaults to 0): processes that prepare batches.
         device (*optional*): moved to first; by default the model stays where it is.
         progress (`bool`, defaults to `True`): show a progress bar.
+        on_mismatch (`str`, defaults to `"refuse"`): what to do about reports in the file that were made of other images, priors, views,
+            contexts or references, or by another model or other settings, or that belong to studies which the table does not have:
+            `"refuse"`, or `"rewrite"` (write them anew; drop those of absent studies).
+        sources (sequence of `str`, *optional*): files and folders that are read, never to be written over.
+        overwrite (`bool`, defaults to `False`): replace a file that is none of ours.
         processor_kwargs (mapping, *optional*): for the processor's call.
         **generation_kwargs: for `model.generate`, over the model's generation config (beam 3, 100 tokens).
 
@@ -300,61 +327,104 @@ def generate_reports(
 
     Raises:
         `BadStudyError`: with `strict`, naming the study. What was written stays for resuming.
-        `ValueError`: an example id twice, or `output_path` holding reports of another model or other settings.
+        `OtherReportsError` (a `ValueError`): the file holds other reports, see `on_mismatch`. Nothing was changed.
+        `OutputError`, `LockedError`, `DiskFullError` (`OSError`): `output_path` is not ours, is being written by another run, or does not
+            fit on the disk.
+        `ValueError`: an example id twice, or a device that is not there.
     """
-    import torch
-
     started = time.perf_counter()
     output = Path(output_path)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if on_mismatch not in CHOICES:
+        raise ValueError(f"on_mismatch is one of {', '.join(CHOICES)}, got {on_mismatch!r}")
+    check_output(output, sources, overwrite)
     if device is not None:
-        model.to(device)
+        model.to(check_device(device))
     source = _Examples(examples, batch_size, processor, processor_kwargs or {}, num_workers)
-    info = generation_info(model, generation_kwargs, processor_kwargs or {})
+    info = generation_info(model, processor, generation_kwargs, processor_kwargs or {})
     summary = GenerationSummary(output, info=info)
-    lines = _previous_lines(output, info, resume)
-    if source.is_table:
-        lines = {name: lines[name] for name in source.identifiers if name in lines}
-    summary.resumed = len(lines)
-    write_text_whole(info_path(output), json.dumps(summary.info, indent=2, default=str) + "\n")
-    partial = partial_path(output)
-    write_text_whole(partial, "".join(lines.values()))
-
-    was_training = model.training
-    model.eval()
-    try:
-        total = len(source) if source.is_table else None
-        with open(partial, "a", encoding="utf-8") as file, _progress(total, len(lines), progress) as bar:
-            for batch, rows, skipped in source.batches(lines):
-                if skipped and strict:
-                    name, reason = next(iter(skipped.items()))
-                    raise BadStudyError(
-                        f"study {name}: {reason}. Repair or remove it, or run without strict to skip such studies; "
-                        f"{len(lines)} reports are kept and a new run goes on from there."
-                    )
-                summary.skipped.update(skipped)
-                for name, reason in skipped.items():
-                    logger.warning("study %s is skipped: %s", name, reason)
-                if rows:
-                    with torch.inference_mode():
-                        ids = model.generate(**_to_device(batch, model), **generation_kwargs)
-                    for name, line in _report_lines(processor, rows, ids):
-                        lines[name] = line
-                        file.write(line)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    summary.generated += len(rows)
-                bar.update(len(rows) + len(skipped))
-                if summary.skipped:
-                    bar.set_postfix(skipped=len(summary.skipped))
-    finally:
-        model.train(was_training)
-    write_text_whole(output, "".join(lines[name] for name in source.identifiers if name in lines))
-    partial.unlink(missing_ok=True)
-    _write_skipped(output, summary.skipped)
+    with exclusive(output, "a run that writes reports", folder=False):
+        earlier = earlier_reports(output)
+        if not resume:
+            summary.dropped = sum(source.is_table and name not in source.identifiers for name in earlier.lines)
+            earlier = Earlier()
+        absent = source.judge(earlier, info["fingerprint"], progress)
+        settle(output, earlier, absent, info, on_mismatch)
+        summary.dropped += len(absent)
+        summary.resumed = len(earlier.lines)
+        was_training = model.training
+        model.eval()
+        try:
+            lines = _write_missing(
+                model, processor, source, earlier, summary, on_mismatch, strict, progress, generation_kwargs
+            )
+        finally:
+            model.train(was_training)
+        kept = f"The reports written so far are in {partial_path(output)}."
+        write_text_whole(
+            output, "".join(lines[name] for name in source.identifiers if name in lines), kept=kept
+        )  # fmt: skip
+        partial_path(output).unlink(missing_ok=True)
+        _write_skipped(output, summary.skipped)
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+def _write_missing(
+    model, processor, source: _Examples, earlier: Earlier, summary: GenerationSummary, on_mismatch: str, strict: bool,
+    progress: bool, generation_kwargs: Mapping[str, Any],
+) -> dict[str, str]:  # fmt: skip
+    """Writes the reports that are not there yet to the partial file, batch by batch; returns all lines by example id."""
+    import torch
+
+    output, lines = summary.output, dict(earlier.lines)
+    partial = partial_path(output)
+    # A finished file says who may read it; what leads to it must not say otherwise meanwhile.
+    write_text_whole(info_path(output), json.dumps(summary.info, indent=2, default=str) + "\n", mode_like=output)
+    write_text_whole(partial, "".join(lines.values()), mode_like=output)
+    total = len(source) if source.is_table else None
+    kept = f"The reports written so far are in {partial}."
+    with open(partial, "a", encoding="utf-8") as file, _progress(total, len(lines), progress) as bar:
+
+        def on_stale() -> None:
+            if on_mismatch == "refuse":
+                settle(output, earlier, (), summary.info, on_mismatch)
+
+        for batch, rows, skipped in source.batches(earlier, summary.info["fingerprint"], on_stale):
+            if skipped and strict:
+                name, reason = next(iter(skipped.items()))
+                raise BadStudyError(
+                    f"study {name}: {reason}. Repair or remove it, or run without strict to skip such studies; "
+                    f"{len(lines)} reports are kept and a new run goes on from there."
+                )
+            summary.skipped.update(skipped)
+            for name, reason in skipped.items():
+                logger.warning("study %s is skipped: %s", name, reason)
+            if rows:
+                with torch.inference_mode():
+                    ids = model.generate(**_to_device(batch, model), **generation_kwargs)
+                written = _report_lines(processor, rows, ids, summary.info["fingerprint"])
+                with explain_full_disk(partial, kept):
+                    file.write("".join(line for _, line in written))
+                    file.flush()
+                    os.fsync(file.fileno())
+                lines.update(written)
+                summary.generated += len(rows)
+                summary.rewritten += sum(name in earlier.stale for name, _ in written)
+            bar.update(len(rows) + len(skipped))
+            if summary.skipped:
+                bar.set_postfix(skipped=len(summary.skipped))
+    if not source.is_table:  # only now is it known which studies a stream has
+        absent = [name for name in lines if name not in source.identifiers]
+        if absent or earlier.stale:
+            settle(output, earlier, absent, summary.info, on_mismatch)
+        summary.dropped += len(absent)
+        summary.resumed = len(lines) - len(absent) - summary.generated
+        for name in earlier.stale:  # one that could not be read this time has no report
+            if name in summary.skipped:
+                lines.pop(name, None)
+    return lines
 
 
 def _progress(total: int | None, initial: int, shown: bool):
@@ -369,7 +439,7 @@ def _to_device(batch: Mapping[str, Any], model) -> dict[str, Any]:
     return moved
 
 
-def _report_lines(processor, rows, ids) -> list[tuple[str, str]]:
+def _report_lines(processor, rows, ids, model: str) -> list[tuple[str, str]]:
     predictions = processor.post_process_reports(ids)
     if len(predictions) != len(rows):
         raise ValueError(
@@ -391,6 +461,7 @@ def _report_lines(processor, rows, ids) -> list[tuple[str, str]]:
             view_position=row.get("view_position"),
             reference_cut=cut,
             days_before=row.get("days_before"),
+            fingerprints={**row["fingerprints"], "model": model},
         )
         lines.append((entry.example_id, entry.to_json() + "\n"))
     return lines
@@ -400,7 +471,7 @@ def _write_skipped(output: Path, skipped: Mapping[str, str]) -> None:
     path = skipped_path(output)
     if skipped:
         rows = [json.dumps({"example_id": name, "skipped": why}, ensure_ascii=False) for name, why in skipped.items()]
-        write_text_whole(path, "\n".join(rows) + "\n")
+        write_text_whole(path, "\n".join(rows) + "\n", mode_like=output)
     else:
         path.unlink(missing_ok=True)
 
@@ -408,7 +479,9 @@ def _write_skipped(output: Path, skipped: Mapping[str, str]) -> None:
 __all__ = [
     "BadStudyError",
     "GenerationSummary",
+    "OtherReportsError",
     "collate_readable",
+    "count_earlier_reports",
     "cut_references",
     "generate_reports",
     "generation_info",

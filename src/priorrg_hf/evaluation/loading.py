@@ -19,22 +19,24 @@ def load_for_generation(
     """Model in evaluation mode and processor of a folder or Hub id; on CUDA where there is one and no `device` is named.
 
     Raises:
-        ValueError: the checkpoint has no report decoder, or `dtype` names no torch type.
+        ValueError: the checkpoint has no report decoder, lacks weights or is damaged, `dtype` names no torch type, or there is no such
+            device.
     """
+    from ..model.folder_loading import ModelFolderError, check_device, load_model, load_processor
     from ..model.modeling_priorrg import PriorRGForReportGeneration
-    from ..model.processing_priorrg import PriorRGProcessor
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"`dtype` must name a torch type such as float32 or bfloat16, got {dtype!r}.")
-    processor = PriorRGProcessor.from_pretrained(model)
-    loaded, report = PriorRGForReportGeneration.from_pretrained(
-        model, dtype=getattr(torch, dtype), output_loading_info=True
-    )
-    if any(name.startswith("decoder.transformer.h.") for name in report["missing_keys"]):
-        raise ValueError(
-            f"{model} holds no report decoder (a stage-1 checkpoint?); fine-tune it first: priorrg finetune."
-        )
+    processor = load_processor(model)
+    try:
+        loaded = load_model(PriorRGForReportGeneration, model, dtype=getattr(torch, dtype))
+    except ModelFolderError as error:
+        if "decoder.transformer." in str(error):
+            raise ModelFolderError(
+                f"{model} holds no report decoder (a stage-1 checkpoint?); fine-tune it first: priorrg finetune. ({error})"
+            ) from error
+        raise
     return loaded.to(device).eval(), processor
 
 

@@ -48,6 +48,7 @@ class ReportRow:
         view_position (`str`, *optional*): view of the current image.
         reference_cut (`str`, *optional*): the reference as the model's tokenizer cuts it at its report length.
         days_before (`float`, *optional*): days from the prior to the current study.
+        fingerprints (mapping, *optional*): what the report was made of, see `fingerprints.RowFingerprints`, and by which `model`.
     """
 
     example_id: str
@@ -60,14 +61,20 @@ class ReportRow:
     view_position: str | None = None
     reference_cut: str | None = None
     days_before: float | None = None
+    fingerprints: Mapping[str, str | None] | None = None
 
     def to_json(self) -> str:
-        """One line of a reports file; what is unknown of the last two fields is left out."""
+        """One line of a reports file; what is unknown of the last three fields is left out."""
         row = asdict(self)
-        for optional in ("reference_cut", "days_before"):
+        for optional in ("reference_cut", "days_before", "fingerprints"):
             if row[optional] is None:
                 del row[optional]
-        return json.dumps(row, ensure_ascii=False)
+        line = json.dumps(row, ensure_ascii=False)
+        try:
+            line.encode("utf-8")
+        except UnicodeEncodeError:  # lone surrogates, which only JSON's escapes can hold
+            line = json.dumps(row)
+        return line
 
 
 def json_lines(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:

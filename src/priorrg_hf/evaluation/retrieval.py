@@ -11,15 +11,26 @@ from typing import Any
 import numpy as np
 
 from ..data.file_writing import write_bytes_whole, write_text_whole
+from ..data.locking import claimed
+from ..data.worker_processes import end_with_parent
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
-from ..training.feature_cache import ImageKeys, preprocessing_fingerprint
+from ..model.folder_loading import check_device, load_model, load_processor
+from ..training.feature_cache import ImageKeys
 from .conditions import CONDITIONS, ChangedExamples
-from .evaluate import load_evaluation_data
-from .fingerprints import model_fingerprint, settings_fingerprint, text_fingerprint
+from .evaluate import check_unique, load_evaluation_data
+from .fingerprints import (
+    config_fingerprint,
+    model_fingerprint,
+    processor_fingerprint,
+    settings_fingerprint,
+    text_fingerprint,
+)
 from .generation import BadStudyError, collate_readable
 
 
 logger = logging.getLogger(__name__)
+
+RETRIEVAL_FILES = ("retrieval.json", "retrieval.md", "embeddings_*.safetensors")
 
 
 @dataclasses.dataclass
@@ -66,7 +77,7 @@ def embed_studies(
             return batch, [str(row["example_id"]) for row in readable], skipped
 
     embeddings, identifiers, skipped = [], [], {}
-    loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers)
+    loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers, worker_init_fn=end_with_parent)
     for batch, names, bad in progress_bar(loader, description=description, unit="batches", shown=progress):
         skipped.update(bad)
         for name, reason in bad.items():
@@ -120,15 +131,18 @@ def _stored(
 
     With `complete` a file that leaves studies out is not taken: they are tried again.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load_file, save
 
     if path.is_file():
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            skipped = json.loads(metadata.get("skipped", "{}"))
-            if metadata.get("key") == key and not (complete and skipped):
-                return load_file(path), skipped
+        try:
+            with safe_open(path, "numpy") as file:
+                metadata = file.metadata() or {}
+                skipped = json.loads(metadata.get("skipped", "{}"))
+                if metadata.get("key") == key and not (complete and skipped):
+                    return load_file(path), skipped
+        except (SafetensorError, ValueError) as error:
+            logger.warning("%s is damaged (%s) and computed anew", path, error)
     arrays, skipped = compute()
     write_bytes_whole(path, save(arrays, metadata={"key": key, "skipped": json.dumps(skipped)}))
     return arrays, skipped
@@ -138,18 +152,22 @@ def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: 
     """Contrastive model in evaluation mode and its processor. Raises `ValueError` for weights without the stage-1 head."""
     import torch
 
+    from ..model.folder_loading import ModelFolderError
     from ..model.modeling_priorrg import PriorRGForContrastivePretraining
-    from ..model.processing_priorrg import PriorRGProcessor
 
-    processor = PriorRGProcessor.from_pretrained(model)
-    loaded, report = PriorRGForContrastivePretraining.from_pretrained(
-        model, dtype=getattr(torch, dtype), output_loading_info=True
-    )
-    if "logit_scale" in report["missing_keys"]:
-        raise ValueError(
-            f"{model} is no stage-1 model: it has no logit scale. Retrieval is measured on the output of priorrg pretrain."
-        )
-    return loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), processor
+    device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ValueError(f"`dtype` must name a torch type such as float32 or bfloat16, got {dtype!r}.")
+    processor = load_processor(model)
+    try:
+        loaded = load_model(PriorRGForContrastivePretraining, model, dtype=getattr(torch, dtype))
+    except ModelFolderError as error:
+        if "logit_scale" in str(error):
+            raise ModelFolderError(
+                f"{model} is no stage-1 model: it has no logit scale. Retrieval is measured on the output of priorrg pretrain."
+            ) from error
+        raise
+    return loaded.to(device).eval(), processor
 
 
 def retrieval_of_examples(
@@ -165,6 +183,8 @@ def retrieval_of_examples(
     num_workers: int = 0,
     strict: bool = False,
     progress: bool = True,
+    sources: Sequence[str | os.PathLike] = (),
+    overwrite: bool = False,
 ) -> RetrievalResult:
     """Scores example rows with findings under each condition; see [`run_retrieval`].
 
@@ -174,11 +194,23 @@ def retrieval_of_examples(
         conditions (sequence of `str`): some of `CONDITIONS`.
         strict (`bool`, defaults to `False`): stop at the first study that cannot be read. Otherwise it is left out of every condition,
             so that all are scored on the same studies, and listed in `result["skipped"]`, also when embeddings come from file.
+        sources, overwrite: what is never written over, and whether files of others in the folder are.
 
     Raises:
-        `ValueError`: a study without findings; `BadStudyError`, one of them: an unreadable one, with `strict`.
+        `ValueError`: a study without findings, an id twice; `BadStudyError`, one of them: an unreadable one, with `strict`.
+        `OutputError`, `LockedError`: the folder holds such files of others, or another run is writing there.
     """
-    folder = Path(output_dir)
+    check_unique(examples["example_id"], "retrieval")
+    with claimed(output_dir, "retrieval", RETRIEVAL_FILES, "priorrg retrieve", sources=sources, overwrite=overwrite):
+        return _score_retrieval(
+            model, processor, examples, Path(output_dir), classes, conditions, backend, strict, progress,
+            {"batch_size": batch_size, "num_workers": num_workers},
+        )  # fmt: skip
+
+
+def _score_retrieval(
+    model, processor, examples, folder: Path, classes, conditions, backend: str, strict: bool, progress: bool, batches
+) -> RetrievalResult:
     names = [str(name) for name in examples["example_id"]]
     studies = [
         f"{patient}/{study}" for patient, study in zip(examples["patient_id"], examples["study_id"], strict=True)
@@ -190,6 +222,8 @@ def retrieval_of_examples(
     place = {name: index for index, name in enumerate(names)}
     base = {
         "model": model_fingerprint(model),
+        "config": config_fingerprint(model.config),
+        "preprocessing": processor_fingerprint(processor),
         "data": text_fingerprint([*names, *reports, *examples["indication"], *examples["history"]]),
     }
     text = _stored(
@@ -197,7 +231,6 @@ def retrieval_of_examples(
         lambda: ({"reports": embed_reports(model, processor, reports, progress=progress)}, {}),
     )[0]["reports"]  # fmt: skip
     keys = ImageKeys()
-    base["preprocessing"] = preprocessing_fingerprint(processor)
     base["images"] = text_fingerprint(
         None if source is None else _image_key(keys, source)
         for name in ("image", "prior_image")
@@ -213,8 +246,7 @@ def retrieval_of_examples(
 
         def compute(changed=changed, condition=condition):
             images, identifiers, bad = embed_studies(
-                model, processor, changed, batch_size=batch_size, num_workers=num_workers, strict=strict, progress=progress,
-                description=condition,
+                model, processor, changed, strict=strict, progress=progress, description=condition, **batches
             )  # fmt: skip
             return {"images": images, "rows": np.array([place[name] for name in identifiers], dtype=np.int64)}, bad
 
@@ -309,7 +341,7 @@ def run_retrieval(
         row_classes = [class_of[study] for study in examples["study_id"]]
     loaded, processor = load_stage_1(model, device=device, dtype=dtype)
     return retrieval_of_examples(
-        loaded, processor, examples, output_dir, classes=row_classes, strict=strict, **options
+        loaded, processor, examples, output_dir, classes=row_classes, strict=strict, sources=(data, model), **options
     )
 
 

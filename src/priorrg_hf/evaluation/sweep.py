@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.file_writing import write_text_whole
+from ..data.locking import claimed
 from ..metrics.bootstrap import bootstrap_intervals
 from ..metrics.statistics import joined
 from ..metrics.temporal import temporal_statistics
@@ -315,13 +316,28 @@ def sweep_examples(
     strict: bool = False,
     resume: bool = True,
     progress: bool = True,
+    on_mismatch: str = "refuse",
+    overwrite: bool = False,
+    sources: Sequence[str | os.PathLike] = (),
     generation: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """Asks the questions of a model that is loaded already; see [`run_sweep`]."""
+    names = ("sweep.json", "sweep.md", *(f"{name}.png" for name in QUESTIONS))
+    writing = {
+        "batch_size": batch_size, "num_workers": num_workers, "strict": strict, "resume": resume, "progress": progress,
+        "on_mismatch": on_mismatch, "overwrite": overwrite, "sources": sources, **(generation or {}),
+    }  # fmt: skip
+    with claimed(output_dir, "sweep", names, "priorrg sweep", sources=sources, overwrite=overwrite):
+        return _sweep(model, processor, data, Path(output_dir), questions, steps, metrics, replicates, seed, writing)
+
+
+def _sweep(
+    model, processor, data: EvaluationData, folder: Path, questions: Sequence[str] | None, steps: int, metrics: Sequence[str],
+    replicates: int, seed: int, writing: Mapping[str, Any],
+) -> Sweep:  # fmt: skip
     unknown = sorted(set(questions or ()) - set(QUESTIONS))
     if unknown:
         raise ValueError(f"unknown questions {unknown}; there are {', '.join(QUESTIONS)}")
-    folder = Path(output_dir)
     names = [str(name) for name in data.examples["example_id"]]
     had_prior = dict(zip(names, _has_prior(data.examples), strict=True))
     result: dict[str, Any] = {
@@ -346,9 +362,8 @@ def sweep_examples(
         for setting in question.settings:
             path = folder / "reports" / _file_name(setting.label, question)
             summary = generate_reports(
-                model, processor, ChangedExamples(data.examples, setting.change, indices), path, batch_size=batch_size,
-                num_workers=num_workers, strict=strict, resume=resume, progress=progress, **(generation or {}),
-            )  # fmt: skip
+                model, processor, ChangedExamples(data.examples, setting.change, indices), path, **writing
+            )
             written.append(read_reports(path) if summary.generated or summary.resumed else [])
             skipped.update(summary.skipped)
         if skipped:
@@ -443,12 +458,13 @@ def run_sweep(
     Args:
         model (`str`): folder or Hub id.
         data, split, views, limit, reading: studies, see `load_evaluation_data`.
-        output_dir (`str`): a second call goes on there.
+        output_dir (`str`): a second call goes on there; with another model, seed or table, and files of others, see `on_mismatch` and
+            `overwrite` of `evaluate_model`.
         questions (sequence of `str`, *optional*): some of `QUESTIONS`; by default all. One that the data cannot answer is noted.
         steps (`int`, defaults to 5): points from 0 to 100 %.
         strict (`bool`, defaults to `False`): stop at the first study that cannot be read. Otherwise it is left out of all settings of a
             question, noted, and listed in `result["skipped"]`.
-        metrics, replicates, seed, batch_size, num_workers, resume, progress, generation: as in `evaluate_model`.
+        metrics, replicates, seed, batch_size, num_workers, resume, progress, on_mismatch, overwrite, generation: as in `evaluate_model`.
     """
     from .loading import load_for_generation
 
@@ -457,7 +473,7 @@ def run_sweep(
         require_findings=True, strict=strict,
     )  # fmt: skip
     loaded, processor = load_for_generation(model, device=device, dtype=dtype)
-    return sweep_examples(loaded, processor, studies, output_dir, strict=strict, **options)
+    return sweep_examples(loaded, processor, studies, output_dir, strict=strict, sources=(data, model), **options)
 
 
 __all__ = ["QUESTIONS", "Question", "Setting", "Sweep", "render_sweep", "run_sweep", "sweep_examples"]

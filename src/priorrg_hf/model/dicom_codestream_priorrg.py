@@ -303,6 +303,21 @@ def _decode_jpeg_8bit(jpeg: _Jpeg, data: bytes, size: FrameSize) -> np.ndarray:
         return np.array(image.convert("L"))
 
 
+def check_jpeg_is_whole(data: bytes, progressive: bool) -> None:
+    """Raises `CodestreamError` for a JPEG of 8 bits whose data end before its last block.
+
+    Progressive ones need `simplejpeg` for that, and pass where it is missing.
+    """
+    if not progressive:
+        _walk_dct_scans(_parse_jpeg(data))
+    elif simplejpeg is not None:
+        try:
+            simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+        except ValueError as error:
+            if "premature" in str(error).lower():  # other complaints leave the picture whole
+                raise CodestreamError(f"the JPEG stream ends early ({error})") from None
+
+
 def _walk_dct_scans(jpeg: _Jpeg) -> None:
     """Reads every Huffman code of sequential DCT scans, without computing pixels.
 

@@ -9,11 +9,15 @@ Needs `pydicom` and its pixel decoders (`pip install 'priorrg-hf[dicom]'`) when 
 Research use only, not for clinical decisions.
 """
 
+import datetime
+import errno
 import os
+import re
+import stat
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -35,6 +39,7 @@ UNDECIDED_MODALITIES = frozenset({"OT", "SC"})
 CHEST_WORDS = ("CHEST", "THORA", "TORAX", "LUNG", "PULMO", "RIB", "HEART", "MEDIAST")
 UNSTATED_BODY_PARTS = frozenset({"", "UNKNOWN", "OTHER", "NONE", "UNDEFINED", "DEFAULT", "BODY"})
 MAX_PIXELS = 200_000_000  # about twenty times the largest detectors
+MAX_FILE_BYTES = 2**30
 
 _CODECS = {
     "1.2.840.10008.1.2.5": "rle",
@@ -101,10 +106,31 @@ def is_dicom(source: Any) -> bool:
     if name.lower().split("?")[0].endswith((".dcm", ".dicom")):
         return True
     try:
-        with open(name, "rb") as file:
+        with open_regular_file(name) as file:
             return file.read(132)[128:] == b"DICM"
     except (OSError, ValueError):
         return False
+
+
+def open_regular_file(path: str | os.PathLike, max_bytes: int | None = None) -> BinaryIO:
+    """Opens a file for reading that is a file: no pipe, which may never answer, and no device, which may never end.
+
+    Raises `OSError`, also for a file of more than `max_bytes`.
+    """
+    # without O_NONBLOCK, opening a pipe waits for its writer
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is a pipe, socket or device and no file", os.fspath(path))
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"holds {status.st_size:,} bytes, more than {max_bytes:,}", os.fspath(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def read_dicom(
@@ -212,7 +238,7 @@ def _open(source: Any, stop_before_pixels: bool = False) -> tuple[str, Any]:
         raise TypeError(f"a path, bytes, a binary file or a pydicom.Dataset is needed, got {type(source).__name__}")
     if file is None:
         # Opened here, so that a missing file stays an OSError.
-        file = open(name, "rb")  # noqa: SIM115 - closed below
+        file = open_regular_file(name, MAX_FILE_BYTES)
         if not stop_before_pixels:
             with file:
                 file = BytesIO(file.read())
@@ -257,19 +283,48 @@ def _required(dataset: Any, keyword: str) -> int:
     return value
 
 
+def dicom_time(date: str | None, time: str | None = None) -> str | None:
+    """ISO 8601 text of a DICOM date (`YYYYMMDD`) and time (`HHMMSS.f`), or `None` without a date that exists.
+
+    Numbers that went through a table lose their leading zeros and gain a fraction: `93015.5` is 09:30:15.5, `20210304.0` a date. A time
+    of day that doesn't exist is left out; `00000000` is no date.
+    """
+    digits = re.sub(r"\.0+$", "", (date or "").strip())
+    digits = re.sub(r"(?<=\d)[.-](?=\d)", "", digits)
+    if len(digits) != 8 or not digits.isascii() or not digits.isdigit():
+        return None
+    try:
+        day = datetime.date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
+    except ValueError:
+        return None
+    whole, _, fraction = (time or "").strip().replace(":", "").partition(".")
+    if len(whole) in (3, 5) or (whole and "." in (time or "") and len(whole) < 6):
+        whole = whole.zfill(4 if len(whole) == 3 and not fraction else 6)
+    if len(whole) not in (4, 6) or not whole.isascii() or not whole.isdigit():
+        return day
+    hour, minute, second = int(whole[:2]), int(whole[2:4]), min(int(whole[4:] or 0), 60)
+    if hour > 23 or minute > 59 or int(whole[4:] or 0) > 60:
+        return day
+    text = f"{day}T{hour:02}:{minute:02}:{min(second, 59):02}"  # 60 is a leap second, which Python's times don't have
+    return text + (
+        f".{fraction[:6]:0<6}" if fraction.isascii() and fraction.isdigit() and fraction[:6].strip("0") else ""
+    )
+
+
 def _acquired(dataset: Any) -> str | None:
-    """ISO date-time of the study; where it has none, of the series, the acquisition or the content."""
+    """ISO date-time of the study; where it has none that exists, of the series, the acquisition or the content.
+
+    A study date without a usable time takes the time of the next that names the same day.
+    """
+    day = None
     for prefix in ("Study", "Series", "Acquisition", "Content"):
-        date = (_word(dataset, prefix + "Date") or "").replace(".", "").replace("-", "")
-        if len(date) != 8 or not date.isdigit():
+        found = dicom_time(_word(dataset, prefix + "Date"), _word(dataset, prefix + "Time"))
+        if found is None or (day is not None and not found.startswith(day)):
             continue
-        time, _, fraction = (_word(dataset, prefix + "Time") or "").replace(":", "").partition(".")
-        text = f"{date[:4]}-{date[4:6]}-{date[6:]}"
-        if len(time) >= 4 and time.isdigit():
-            text += f"T{time[:2]}:{time[2:4]}:{time[4:6] or '00'}"
-            text += f".{fraction[:6]:0<6}" if fraction.strip("0").isdigit() else ""
-        return text
-    return None
+        if len(found) > 10:
+            return found
+        day = day or found
+    return day
 
 
 _VIEW_MEANINGS = (
@@ -477,32 +532,67 @@ def _displayed(dataset: Any, values: np.ndarray, shown: tuple[int, int] | None, 
 
 
 def _by_voi_lut(dataset: Any, modality: np.ndarray) -> np.ndarray | None:
-    """Brightness in 0..1 by the first VOI LUT, or `None` where there is none."""
-    if not dataset.get("VOILUTSequence"):
-        return None
-    table, first, depth = _lookup_table(dataset, dataset.VOILUTSequence[0])
-    if not 8 <= depth <= 16:
-        raise DicomError(f"a VOI LUT of {depth} bits is not read")
-    return _looked_up(np.rint(modality), table, first) / ((1 << depth) - 1)
+    """Brightness in 0..1 by the first VOI LUT that can be used, or `None` where there is none."""
+    problems = []
+    for item in _filled_items(dataset, "VOILUTSequence"):
+        try:
+            table, first, depth = _lookup_table(dataset, item)
+            if not 8 <= depth <= 16:
+                raise DicomError(f"a VOI LUT of {depth} bits is not read")
+            return _looked_up(np.rint(modality), table, first) / ((1 << depth) - 1)
+        except DicomError as error:
+            problems.append(error)
+    if problems and _first_window(dataset) is None:
+        raise problems[0]
+    for problem in problems:  # the window beside the table says the same thing in another way
+        warnings.warn(f"a VOI LUT is ignored, the window is used: {problem}", stacklevel=2)
+    return None
+
+
+def _filled_items(dataset: Any, keyword: str) -> list[Any]:
+    """The items of a LUT sequence that hold something of a table; an empty one says nothing."""
+    items = dataset.get(keyword) or ()
+    return [item for item in items if item.get("LUTDescriptor") is not None or item.get("LUTData") is not None]
 
 
 def _lookup_table(dataset: Any, item: Any) -> tuple[np.ndarray, int, int]:
     """(entries, first input value, bits of an entry) of an item of a LUT sequence (PS3.3 C.11.1.1 and C.11.2.1.1).
 
-    Entries of 8 bits are found in words of 16 bits as well as packed in bytes.
+    Entries of 8 bits are found in words of 16 bits as well as packed in bytes; a table may be shorter than its descriptor says, in
+    which case its last entry goes on.
     """
-    count, first, depth = (int(value) for value in item.LUTDescriptor)
+    descriptor = item.get("LUTDescriptor")
+    if descriptor is None or isinstance(descriptor, (str, int)) or len(descriptor) != 3 or item.get("LUTData") is None:
+        raise DicomError("a lookup table has no descriptor of three numbers, or no data")
+    try:
+        count, first, depth = (int(value) for value in descriptor)
+    except (TypeError, ValueError):
+        raise DicomError(
+            f"the descriptor of a lookup table holds {list(descriptor)!r}, which are no numbers"
+        ) from None
     count = count or 65536
     data = item.LUTData
     if isinstance(data, (bytes, bytearray)):
-        order = "<" if dataset.original_encoding[1] is not False else ">"
-        wide = len(data) >= 2 * count
-        table = np.frombuffer(data[: len(data) // 2 * 2] if wide else data, f"{order}u2" if wide else np.uint8)
+        table = _packed_entries(bytes(data), count, depth, "<" if dataset.original_encoding[1] is not False else ">")
     else:
         table = np.atleast_1d(np.asarray(data, dtype=np.int64))
-    if table.size < count:
+    if table.size < max(2, count // 2):
         raise DicomError(f"a lookup table has {table.size} entries, its descriptor says {count}")
+    if table.size < count:
+        warnings.warn(f"a lookup table has {table.size} of {count} entries; its last one goes on", stacklevel=2)
     return table[:count].astype(np.float64), first, depth
+
+
+def _packed_entries(data: bytes, count: int, depth: int, order: str) -> np.ndarray:
+    """Entries of more than 8 bits are words. Those of 8 bits may be either: bytes where there are about as many as entries."""
+    wide = depth > 8 or len(data) >= 2 * count or (len(data) > count + 1 and _are_words(data, order))
+    return np.frombuffer(data[: len(data) // 2 * 2] if wide else data, f"{order}u2" if wide else np.uint8)
+
+
+def _are_words(data: bytes, order: str) -> bool:
+    """Whether data of 8-bit entries are words: their upper bytes are all zero then."""
+    upper = np.frombuffer(data[: len(data) // 2 * 2], np.uint8)[1 if order == "<" else 0 :: 2]
+    return not upper.any()
 
 
 def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
@@ -514,8 +604,8 @@ def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
 
 def _modality(dataset: Any, values: np.ndarray) -> np.ndarray:
     """Stored values -> modality values, by the modality LUT or else by slope and intercept."""
-    if dataset.get("ModalityLUTSequence"):
-        table, first, _ = _lookup_table(dataset, dataset.ModalityLUTSequence[0])
+    for item in _filled_items(dataset, "ModalityLUTSequence"):
+        table, first, _ = _lookup_table(dataset, item)
         return _looked_up(values, table, first)
     return _rescale(dataset, values)
 

@@ -5,12 +5,21 @@ clipped to white, transparency is composited, EXIF orientation is applied, and w
 [`ImageLoadingError`] that says why and what to do. Resizing and normalising are the image processor's job, not this file's.
 """
 
+import contextlib
+import http.client
 import io
+import ipaddress
 import os
+import re
+import socket
+import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +27,8 @@ import torch
 from huggingface_hub import is_offline_mode
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .dicom_priorrg import is_dicom, read_dicom
+from .dicom_codestream_priorrg import CodestreamError, check_jpeg_is_whole
+from .dicom_priorrg import MAX_FILE_BYTES, is_dicom, open_regular_file, read_dicom
 
 
 # Depths that detectors and their exports use. A 12-bit image in a 16-bit file holds values up to 4095 and must not come
@@ -29,10 +39,14 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 # would make the longer one so long that it fills the memory.
 MAX_ASPECT_RATIO = 100
 
+# What Pillow may open. Its list is longer, and some of it starts other programs (PostScript: Ghostscript) or fetches files.
+IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "TIFF", "BMP", "DIB", "GIF", "WEBP", "PPM", "AVIF")
+
 URL_TIMEOUT_SECONDS = 30.0
 URL_MAX_BYTES = 256 * 2**20
 
 _EXIF_ORIENTATION = 0x0112
+_TIFF_PHOTOMETRIC = 262
 
 
 class ImageLoadingError(ValueError):
@@ -76,7 +90,11 @@ def load_image(source: Any, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: 
     if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         return _from_bytes(fetch_url(source, timeout=timeout, max_bytes=max_bytes), _without_query(source))
     if isinstance(source, str) and source.lower().startswith("file://"):
-        source = urllib.request.url2pathname(urllib.parse.urlparse(source).path)
+        source = file_url_to_path(source)
+    if isinstance(source, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)):
+        raise ImageLoadingError(
+            f"addresses of the scheme {scheme[1]}:// are not read, only http and https; download the file and pass its path"
+        )
     if isinstance(source, (str, os.PathLike)):
         return _from_path(os.fspath(source))
     if is_dicom(source):
@@ -135,55 +153,199 @@ def scale_to_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.rint(levels * (255.0 / _largest_value(high))).astype(np.uint8)[pixels]
 
 
-def fetch_url(url: str, *, timeout: float = URL_TIMEOUT_SECONDS, max_bytes: int = URL_MAX_BYTES) -> bytes:
+def fetch_url(
+    url: str,
+    *,
+    timeout: float = URL_TIMEOUT_SECONDS,
+    max_bytes: int = URL_MAX_BYTES,
+    allow_private: bool | None = None,
+) -> bytes:
     """
     Downloads an http(s) URL, within a time and a size.
 
     Args:
-        url (`str`): The address.
-        timeout (`float`, *optional*, defaults to 30): Seconds for the whole download.
+        url (`str`): The address. Redirects are followed to http and https only.
+        timeout (`float`, *optional*, defaults to 30):
+            Seconds for all of it together: name look-up, redirects, headers, content.
         max_bytes (`int`, *optional*, defaults to 256 MiB): Largest accepted size.
+        allow_private (`bool`, *optional*):
+            Whether addresses of this machine and of private networks may be opened, also by redirects. By default only if the
+            environment variable `PRIORRG_ALLOW_PRIVATE_URLS` is 1.
 
     Returns:
         `bytes`: The content.
 
     Raises:
-        [`ImageLoadingError`]: offline mode (`HF_HUB_OFFLINE=1`), no answer in time, a server error, or too many bytes.
+        [`ImageLoadingError`]: offline mode (`HF_HUB_OFFLINE=1`), no answer in time, a server error, a private address, or too
+        many bytes.
     """
     shown = _without_query(url)
     if is_offline_mode():
         raise ImageLoadingError(
             f"{shown} cannot be fetched in offline mode; download the file and pass its path, or unset HF_HUB_OFFLINE"
         )
-    too_large = f"{shown} holds more than {max_bytes} bytes; download it and pass its path if it really is an X-ray"
-    deadline = time.monotonic() + timeout
-    request = urllib.request.Request(url, headers={"User-Agent": "priorrg_hf"})
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            if int(response.headers.get("Content-Length") or 0) > max_bytes:
+    if allow_private is None:
+        allow_private = os.environ.get("PRIORRG_ALLOW_PRIVATE_URLS", "") == "1"
+    download = _Download(url, shown, max_bytes, allow_private, time.monotonic() + timeout)
+    # In a thread, because nothing bounds the time of a name look-up, and a server may trickle its headers.
+    thread = threading.Thread(target=download.run, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if thread.is_alive():
+        download.cancel()
+        raise ImageLoadingError(f"{shown} took longer than {timeout:g} s; download it and pass its path")
+    if download.error is not None:
+        raise download.error
+    return download.content
+
+
+class _Download:
+    """One download in a thread of its own; `content` or `error` holds how it ended."""
+
+    def __init__(self, url: str, shown: str, max_bytes: int, allow_private: bool, deadline: float):
+        self.url, self.shown, self.max_bytes, self.allow_private, self.deadline = (
+            url,
+            shown,
+            max_bytes,
+            allow_private,
+            deadline,
+        )
+        self.content, self.error, self.cancelled = b"", None, False
+        self._sockets: list[socket.socket] = []
+
+    def cancel(self) -> None:
+        """Ends whatever the thread waits for."""
+        self.cancelled = True
+        for connection in self._sockets:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def run(self) -> None:
+        try:
+            self.content = self._fetch()
+        except ImageLoadingError as error:
+            self.error = error
+        except urllib.error.HTTPError as error:
+            self.error = ImageLoadingError(f"{self.shown} answered {error.code} {error.reason}; check the address")
+        except Exception as error:
+            reason = getattr(error, "reason", None) or error
+            if isinstance(reason, ImageLoadingError):
+                self.error = reason
+            else:
+                # http.client raises its own exceptions, urllib OSError and ValueError
+                self.error = ImageLoadingError(
+                    f"{self.shown} could not be fetched ({type(reason).__name__}: {reason}); check the address and the network"
+                )
+
+    def _fetch(self) -> bytes:
+        proxies = {urllib.parse.urlsplit(proxy).hostname for proxy in urllib.request.getproxies().values()}
+        create, too_large = (
+            self._connector(proxies),
+            f"{self.shown} holds more than {self.max_bytes} bytes; download it and pass its path",
+        )
+
+        class Connection(http.client.HTTPConnection):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self._create_connection = create
+
+        class SecureConnection(http.client.HTTPSConnection):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self._create_connection = create
+
+        class Handler(urllib.request.HTTPHandler):
+            def http_open(self, request):
+                return self.do_open(Connection, request)
+
+        class SecureHandler(urllib.request.HTTPSHandler):
+            def https_open(self, request):
+                return self.do_open(SecureConnection, request)
+
+        # Only what is named here: no ftp, no file, no data.
+        opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler(),
+            Handler(),
+            SecureHandler(),
+            _WebRedirects(),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            urllib.request.UnknownHandler(),
+        ):
+            opener.add_handler(handler)
+        request = urllib.request.Request(self.url, headers={"User-Agent": "priorrg_hf"})
+        with opener.open(request, timeout=max(0.001, self.deadline - time.monotonic())) as response:
+            length = response.headers.get("Content-Length") or ""
+            if length.isdigit() and int(length) > self.max_bytes:
                 raise ImageLoadingError(too_large)
             content = bytearray()
-            # read1 hands over what has arrived, so that a server which trickles cannot outlast the deadline
+            # read1 hands over what has arrived
             while chunk := response.read1(2**20):
                 content += chunk
-                if len(content) > max_bytes:
+                if len(content) > self.max_bytes:
                     raise ImageLoadingError(too_large)
-                if time.monotonic() > deadline:
-                    raise ImageLoadingError(f"{shown} took longer than {timeout:g} s; download it and pass its path")
-    except urllib.error.HTTPError as error:
-        raise ImageLoadingError(f"{shown} answered {error.code} {error.reason}; check the address") from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageLoadingError):
-            raise
-        raise ImageLoadingError(
-            f"{shown} could not be fetched ({error}); check the address and the network"
-        ) from error
-    return bytes(content)
+                if self.cancelled:
+                    raise ImageLoadingError(f"{self.shown} was given up")
+            if length.isdigit() and len(content) < int(length):
+                raise ImageLoadingError(f"{self.shown} ended early; try again, or download it and pass its path")
+        return bytes(content)
+
+    def _connector(self, proxies: set[str | None]) -> Callable[..., socket.socket]:
+        """Connects to the very address that was judged, so that no second look-up can give another one."""
+
+        def create(address, timeout=None, source_address=None, **_):
+            host, port = address
+            failure: Exception = OSError(f"no address is known for {host}")
+            for family, kind, protocol, _, place in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+                if not (self.allow_private or host in proxies or _is_public(place[0])):
+                    raise ImageLoadingError(
+                        f"{self.shown} leads to {place[0]}, an address of this machine or of a private network, which is not opened "
+                        "unasked; download the file and pass its path, or set PRIORRG_ALLOW_PRIVATE_URLS=1"
+                    )
+                connection = socket.socket(family, kind, protocol)
+                try:
+                    self._sockets.append(connection)
+                    connection.settimeout(max(0.001, self.deadline - time.monotonic()))
+                    connection.connect(place)
+                    return connection
+                except OSError as error:
+                    connection.close()
+                    failure = error
+            raise failure
+
+        return create
+
+
+class _WebRedirects(urllib.request.HTTPRedirectHandler):
+    max_redirections = 5
+
+    def redirect_request(self, request, file, code, message, headers, newurl):
+        if urllib.parse.urlsplit(newurl).scheme.lower() not in ("http", "https"):
+            raise ImageLoadingError(
+                f"{_without_query(request.full_url)} redirects to {_without_query(newurl)}, which is neither http nor https; "
+                "download the file and pass its path"
+            )
+        return super().redirect_request(request, file, code, message, headers, newurl)
+
+
+def _is_public(address: str) -> bool:
+    try:
+        number = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    embedded = [getattr(number, name, None) for name in ("ipv4_mapped", "sixtofour")]
+    teredo = getattr(number, "teredo", None)
+    embedded += [teredo[1]] if teredo else []
+    if number.version == 6 and number in ipaddress.ip_network("64:ff9b::/96"):  # NAT64: an IPv4 address behind it
+        embedded.append(ipaddress.ip_address(int(number) & 0xFFFFFFFF))
+    return all(part.is_global and not part.is_multicast for part in [number, *filter(None, embedded)])
 
 
 def _without_query(url: str) -> str:
-    # signed URLs carry credentials in the query, which must not end up in logs
-    return urllib.parse.urlsplit(url)._replace(query="", fragment="").geturl()
+    # signed URLs carry credentials in the query, others before the host; neither must end up in logs
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _dict_content(source: dict) -> Any:
@@ -195,7 +357,48 @@ def _dict_content(source: dict) -> Any:
     )
 
 
+def file_url_to_path(url: str) -> str:
+    """The path that a `file://` URL names. Raises [`ImageLoadingError`] for one of another machine."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.netloc.lower() not in ("", "localhost", "127.0.0.1"):
+        raise ImageLoadingError(f"{url} names a file of another machine, {parts.netloc!r}; copy it and pass its path")
+    path = urllib.request.url2pathname(parts.path)
+    if not path:
+        raise ImageLoadingError(f"{url} names no file; pass a path")
+    return path
+
+
+def read_regular_file(path: str | os.PathLike) -> bytes:
+    """
+    The bytes of a file that is a file: no pipe or device, not empty, at most 1 GiB.
+
+    Raises:
+        [`ImageLoadingError`]: with the reason and the remedy.
+    """
+    path = os.fspath(path)
+    try:
+        if not os.path.exists(path):
+            raise ImageLoadingError(f"{path!r} does not exist; check the path and the image root")
+        with open_regular_file(path, MAX_FILE_BYTES) as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except IsADirectoryError as error:
+        raise ImageLoadingError(f"{path!r} is a folder; pass one image file") from error
+    except PermissionError as error:
+        raise ImageLoadingError(f"{path!r} may not be read; check its permissions") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ImageLoadingError):
+            raise
+        raise ImageLoadingError(
+            f"{path!r} can't be read ({getattr(error, 'strerror', None) or error}); check the path"
+        ) from error
+    if not content:
+        raise ImageLoadingError(f"{path!r} is an empty file; copy or export it again")
+    return content
+
+
 def _from_path(path: str) -> Image.Image:
+    if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+        raise ImageLoadingError(f"{path!r} is a pipe, socket or device and no file; pass an image file")
     if not os.path.exists(path):
         raise ImageLoadingError(f"{path!r} does not exist; check the path and the image root")
     if os.path.isdir(path):
@@ -219,13 +422,19 @@ def _from_bytes(content: bytes, name: str) -> Image.Image:
 
 def _from_file(file: io.BufferedIOBase, name: str) -> Image.Image:
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=_openable_formats())
         check_size(*image.size)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ImageLoadingError(
                 f"{name} holds {image.n_frames} frames and it is not clear which one is meant; save that one by itself"
             )
-        image.load()
+        loaded = _deep_colours(image, file)
+        if loaded is None:
+            image.load()
+            if image.format == "PNG":
+                check_png(file)
+            elif image.format in ("JPEG", "MPO"):
+                check_jpeg(file, image)
     except ImageLoadingError as error:
         raise ImageLoadingError(f"{name}: {error}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -237,7 +446,12 @@ def _from_file(file: io.BufferedIOBase, name: str) -> Image.Image:
     except Exception as error:
         # Pillow's decoders raise almost anything on damaged files
         raise ImageLoadingError(f"{name} is damaged or cut off ({error}); copy or export it again") from error
-    return _from_pil(image)
+    return _from_pil(image) if loaded is None else _from_deep_colours(image, loaded)
+
+
+def _openable_formats() -> list[str]:
+    Image.init()
+    return [name for name in IMAGE_FORMATS if name in Image.OPEN]
 
 
 def _from_dicom(source: Any) -> Image.Image:
@@ -250,19 +464,29 @@ def _from_dicom(source: Any) -> Image.Image:
 
 def _from_pil(image: Image.Image) -> Image.Image:
     check_size(*image.size)
+    if image.format is not None and image.format not in IMAGE_FORMATS:
+        raise ImageLoadingError(f"images of the format {image.format} are not read; convert it to PNG")
+    white_is_zero = _is_white_zero(image)
     try:
         image = _upright(image)
         if image.mode in ("L", "RGB") and "transparency" not in image.info:
             image.load()
             return image
         if image.mode == "F" or image.mode.startswith("I"):
-            return Image.fromarray(scale_to_uint8(np.asarray(image)))
+            shown = scale_to_uint8(np.asarray(image))
+            return Image.fromarray(255 - shown if white_is_zero else shown)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
         return image.convert("L" if image.mode == "1" else "RGB")
     except (OSError, SyntaxError, EOFError) as error:
         raise ImageLoadingError(f"the image is damaged or cut off ({error}); copy or export it again") from error
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's smallest value is white. Pillow turns such pixels of 8 bits and less, and leaves deeper ones as they are."""
+    tags = getattr(image, "tag_v2", None)
+    return image.format == "TIFF" and tags is not None and tags.get(_TIFF_PHOTOMETRIC) == 0
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -273,6 +497,153 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
     # exif_transpose copies even where there is nothing to turn
     return image if orientation == 1 else ImageOps.exif_transpose(image)
+
+
+# --- what Pillow gets wrong silently ----
+
+
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # x, y, steps
+_INFLATED = 2**20
+
+
+def check_png(file: io.BufferedIOBase) -> None:
+    """
+    Raises [`ImageLoadingError`] for a PNG whose data end before its last pixel. Pillow fills the rest with black and says nothing
+    as long as the chunks themselves are whole.
+    """
+    file.seek(8)
+    inflater, needed, found = zlib.decompressobj(), None, 0
+    while len(header := file.read(8)) == 8:
+        length, kind = int.from_bytes(header[:4], "big"), header[4:]
+        if kind == b"IDAT":
+            data = file.read(length)
+            while data and not inflater.eof:
+                found += len(inflater.decompress(data, _INFLATED))
+                data = inflater.unconsumed_tail
+            file.seek(4, io.SEEK_CUR)
+        elif kind == b"IHDR":
+            needed = _png_bytes(file.read(length))
+            file.seek(4, io.SEEK_CUR)
+        elif kind == b"IEND":
+            break
+        else:
+            file.seek(length + 4, io.SEEK_CUR)
+    while not inflater.eof and (more := inflater.decompress(inflater.unconsumed_tail, _INFLATED)):
+        found += len(more)
+    if needed is not None and found < needed:
+        raise ImageLoadingError(f"the picture ends early: {found:,} of {needed:,} bytes; copy or export it again")
+
+
+def check_jpeg(file: io.BufferedIOBase, image: Image.Image) -> None:
+    """
+    Raises [`ImageLoadingError`] for a JPEG whose data end before its last block, with an end marker behind them. Pillow fills the
+    rest with middle gray and says nothing.
+
+    Reading every code of a large film takes seconds, so that only pictures with such a corner are looked at.
+    """
+    progressive = bool(image.info.get("progressive"))
+    corner = np.asarray(image.crop((max(0, image.width - 4), max(0, image.height - 4), image.width, image.height)))
+    if not progressive and (corner != 128).any():
+        return
+    file.seek(0)
+    try:
+        check_jpeg_is_whole(file.read(), progressive)
+    except CodestreamError as error:
+        raise ImageLoadingError(f"{error}; copy or export it again") from error
+
+
+def _png_bytes(header: bytes) -> int | None:
+    """Bytes of the unpacked picture, with the filter byte of each row."""
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    depth, colour, interlaced = header[8], header[9], header[12]
+    if colour not in _PNG_CHANNELS:
+        return None
+    bits = depth * _PNG_CHANNELS[colour]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _deep_colours(image: Image.Image, file: io.BufferedIOBase) -> np.ndarray | None:
+    """
+    (height, width, channels) values of a colour picture with 16 bits a channel, or `None` for any other.
+
+    Pillow keeps the upper byte of each value only, which leaves nothing of 12-bit values. The same data read in the other byte
+    order give the lower bytes.
+    """
+    tiles = getattr(image, "tile", None) or []
+    if image.format == "PNG" and tiles and _tile_mode(tiles[0]) == "LA;16B":
+        return _deep_gray_alpha(file)
+    modes = {_tile_mode(tile) for tile in tiles}
+    if not modes or not all(mode in _OTHER_ORDER for mode in modes):
+        return None
+    image.load()
+    if image.format == "PNG":
+        check_png(file)
+    file.seek(0)
+    lower = Image.open(file, formats=[image.format])
+    lower.tile = [_with_mode(tile, _OTHER_ORDER[_tile_mode(tile)]) for tile in lower.tile]
+    lower.load()
+    return np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
+
+
+_NATIVE_ORDER, _SWAPPED_ORDER = ("L", "B") if sys.byteorder == "little" else ("B", "L")
+_OTHER_ORDER = {
+    f"{channels};16{order}": f"{channels};16{other}"
+    for channels in ("RGB", "RGBA", "RGBX")
+    for order, other in (("B", "L"), ("L", "B"), ("N", _SWAPPED_ORDER))
+}
+
+
+def _tile_mode(tile: Any) -> str | None:
+    arguments = tile[3]
+    mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return mode if isinstance(mode, str) else None
+
+
+def _with_mode(tile: Any, mode: str) -> Any:
+    arguments = (mode, *tile[3][1:]) if isinstance(tile[3], tuple) else mode
+    return tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments)
+
+
+def _deep_gray_alpha(file: io.BufferedIOBase) -> np.ndarray:
+    """Gray and opacity of 16 bits have as many bytes a pixel as four channels of 8 bits, and are read as such."""
+    check_png(file)
+    file.seek(0)
+    content = bytearray(file.read())
+    content[24:26] = bytes((8, 6))  # depth and colour type of the header, which is always the first chunk
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    image = Image.open(io.BytesIO(bytes(content)), formats=["PNG"])
+    image.load()
+    halves = np.asarray(image).astype(np.uint16)
+    return halves[..., 0::2] << 8 | halves[..., 1::2]
+
+
+def _from_deep_colours(image: Image.Image, values: np.ndarray) -> Image.Image:
+    """The 8-bit picture of deep channels; the last of two or four is the opacity, which has the full range."""
+    colours, opacity = values, None
+    if values.shape[2] in (2, 4):
+        colours, opacity = values[..., :-1], values[..., -1:].astype(np.float32) / 65535.0
+    shown = scale_to_uint8(colours)
+    if opacity is not None:
+        shown = np.rint(shown * opacity).astype(np.uint8)  # over black
+    result = Image.fromarray(np.ascontiguousarray(shown[..., 0] if shown.shape[2] == 1 else shown))
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:
+        orientation = 1
+    if orientation != 1:
+        result.getexif()[_EXIF_ORIENTATION] = orientation
+    return _upright(result)
 
 
 def _tensor_to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -5,6 +5,7 @@ memory `[context ; spatiotemporal ; visual]`, each segment decoded by one shared
 aligns the first two segments with reports, stage 2 writes the report from all three.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -130,6 +131,12 @@ class PriorRGPreTrainedModel(PreTrainedModel):
             init.normal_(module.time_position_embedding, mean=0.0, std=self.config.initializer_range)
         elif isinstance(module, PriorRGForContrastivePretraining):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+        """Resizes the word embeddings. The vocabulary of the decoder, also of one to come, follows: one tokenizer serves both."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        self.config.vocab_size = embeddings.num_embeddings
+        return embeddings
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -754,9 +761,13 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
     def generate(self, *args, **kwargs):
         """As `GenerationMixin.generate`, with the inputs of [`PriorRGModel.forward`].
 
+        `decoder_input_ids` are a prompt, the beginning of the report, which is continued. A training batch holds the whole
+        reference there: beside `labels`, decoder inputs are left out with a warning, so that no report is copied from its reference.
+
         Raises:
             ValueError: no clinical context is given. (The bare context of a study without one is text too; without this check
-                the start token would silently take its place.)
+                the start token would silently take its place.) Or a prompt is a finished report: it holds the end token, or
+                padding behind its last token.
         """
         inputs = args[0] if args else kwargs.get("inputs")
         names = ("input_ids", "inputs_embeds", "encoder_outputs")
@@ -765,10 +776,52 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
                 "`generate` needs the clinical context as `input_ids`. For a study without one, PriorRGProcessor makes the "
                 'bare text "[INDICATION] [SEP] [HISTORY] ".'
             )
+        kwargs = self._without_reference(kwargs)
         if kwargs.get("decoder_input_ids") is not None:
             mask = kwargs.get("decoder_attention_mask")
+            self._check_prompt(kwargs["decoder_input_ids"], mask)
             self.decoder.warn_if_padding_and_no_attention_mask(kwargs["decoder_input_ids"], mask)
         return super().generate(*args, **kwargs)
+
+    @staticmethod
+    def _without_reference(kwargs: dict) -> dict:
+        """The arguments of `generate` without what tells the report that is to be written."""
+        if kwargs.get("labels") is None:
+            return kwargs
+        names = ("decoder_input_ids", "decoder_attention_mask", "decoder_inputs_embeds")
+        if any(kwargs.get(name) is not None for name in names):
+            warnings.warn(
+                "`generate` got a training batch: `labels` beside decoder inputs, which hold the reference report. Both are left "
+                "out, so that the report is written and not copied. Make the batch without `reports`, or pass a prompt without `labels`.",
+                stacklevel=3,
+            )
+        return {name: value for name, value in kwargs.items() if name not in ("labels", *names)}
+
+    def _check_prompt(self, prompt: torch.LongTensor, mask: torch.Tensor | None) -> None:
+        """Refuses whole reports as prompts, which is what a training batch without its labels holds."""
+        if prompt.dim() != 2 or prompt.shape[1] < 2:
+            return
+        ends = self.generation_config.eos_token_id
+        ends = prompt.new_tensor([ends] if isinstance(ends, int) else list(ends or []))
+        shown = mask if mask is not None and mask.shape == prompt.shape else torch.ones_like(prompt)
+        is_token = prompt != self.config.pad_token_id
+        behind_start = (
+            is_token.long().cumsum(dim=1) > 1
+        )  # the start token may be the end token as well, and stand behind padding
+        # the processor writes [PAD] for the end token of shorter reports, too
+        padded = (~is_token[:, -1] | (shown[:, -1] == 0)) & is_token.any(dim=1)
+        if bool(padded.any()) or bool((torch.isin(prompt, ends) & behind_start).any()):
+            raise ValueError(
+                "`decoder_input_ids` hold end tokens or padding behind their last token: they are finished reports, as in a training "
+                "batch, and no prompts. Leave `decoder_input_ids` and `decoder_attention_mask` out, or pad prompts of several lengths "
+                "on the left."
+            )
+        if mask is not None and bool((shown != 0).all()):
+            warnings.warn(
+                "`generate` continues the `decoder_input_ids` that it was given. If they come from a training batch, they are the "
+                "reference report: leave them out.",
+                stacklevel=3,
+            )
 
     @can_return_tuple
     def forward(

@@ -580,8 +580,8 @@ class PriorRGProcessor(ProcessorMixin):
         if view in self.view_positions:
             return self.view_positions[view]
         if isinstance(view, str):
-            wanted = view.strip().casefold()
-            found = {index for name, index in self.view_positions.items() if name.casefold() == wanted}
+            wanted = _plain_view(view)
+            found = {index for name, index in self.view_positions.items() if _plain_view(name) == wanted}
             if len(found) == 1:
                 return found.pop()
             if not wanted:
@@ -755,6 +755,10 @@ def _plain_encoder(tokenizer: PreTrainedTokenizerBase):
 
 def _checked_text(text: Any, row: int, field: str, missing: str | None) -> str | None:
     if isinstance(text, str):
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise _row_error(
+                row, field, "the text holds half a character (a lone surrogate); export it again, as UTF-8"
+            )
         return text
     if _is_missing(text):
         return missing
@@ -769,6 +773,11 @@ def _encode_study_ids(study_ids: list) -> np.ndarray:
         except ValueError as error:
             raise _row_error(row, "study_ids", str(error)) from error
     return np.array(encoded, dtype=np.int64)
+
+
+def _plain_view(name: str) -> str:
+    """Without case, and with blanks for "_" and "-": "AP_SUPINE" is "ap supine"."""
+    return " ".join(re.sub(r"[_-]", " ", name).split()).casefold()
 
 
 def _is_missing(value: Any) -> bool:
@@ -793,6 +802,11 @@ def _is_single(value: Any) -> bool:
 
 def _as_rows(value: Any) -> list:
     if not _is_single(value):
+        if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 4:
+            raise PriorRGInputError(
+                f"an array of shape {tuple(value.shape)} is no batch of images; pass (batch, channels, height, width) or a list of images",
+                field="images",
+            )
         return value.tolist() if getattr(value, "ndim", None) == 1 else list(value)
     return [value.item() if getattr(value, "ndim", None) == 0 else value]
 

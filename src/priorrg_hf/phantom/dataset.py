@@ -2,12 +2,24 @@
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.file_writing import (
+    OutputError,
+    explain_full_disk,
+    json_file_with,
+    read_json_object,
+    replace_file,
+    temporary_beside,
+    write_text_whole,
+)
+from ..data.locking import claimed
 from ..data.schema import Study, StudyImage, study_features
+from ..data.worker_processes import forks_end_with_us
 from .cohort import Patient, make_patient
 from .facts import Facts, split_site
 from .grammar import write_texts
@@ -20,6 +32,7 @@ if TYPE_CHECKING:
 
 # Raised whenever the same seed gives other studies than before, so that caches are not mistaken for each other.
 GENERATOR_VERSION = 2
+COHORT_NAME = "_cohort.json"
 
 MIN_STUDIES, MAX_STUDIES = 16, 100_000
 SPLIT_FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -181,37 +194,72 @@ def make_phantom_cohort(
         raise ValueError(f"the split fractions must be non-negative and sum to 1, got {fractions}")
     parts = {}
     for split, patients in _plan(num_studies, seed, fractions).items():
+        # Workers, and the manager that `datasets` starts for them, must not outlive us.
         key = f"{GENERATOR_VERSION}:{seed}:{image_size}:{laterals}:{split}:{patients}"
-        parts[split] = Dataset.from_generator(
-            _generate,
-            features=phantom_features(),
-            gen_kwargs={
-                "patients": patients,
-                "seed": seed,
-                "image_size": image_size,
-                "laterals": laterals,
-                "split": split,
-            },
-            num_proc=min(num_proc, len(patients)) if num_proc else None,
-            cache_dir=cache_dir,
-            split=split,
-            fingerprint=hashlib.sha256(key.encode()).hexdigest()[:24],
-            writer_batch_size=200,
-        )
+        with forks_end_with_us():
+            parts[split] = Dataset.from_generator(
+                _generate,
+                features=phantom_features(),
+                gen_kwargs={
+                    "patients": patients,
+                    "seed": seed,
+                    "image_size": image_size,
+                    "laterals": laterals,
+                    "split": split,
+                },
+                num_proc=min(num_proc, len(patients)) if num_proc else None,
+                cache_dir=cache_dir,
+                split=split,
+                fingerprint=hashlib.sha256(key.encode()).hexdigest()[:24],
+                writer_batch_size=200,
+            )
     return DatasetDict(parts)
 
 
 def write_phantom_cohort(
-    folder: str | os.PathLike, num_studies: int, seed: int = 0, image_size: int = 224, **options
+    folder: str | os.PathLike,
+    num_studies: int,
+    seed: int = 0,
+    image_size: int = 224,
+    *,
+    overwrite: bool = False,
+    **options,
 ) -> None:
-    """Writes a cohort to `{split}-00000-of-00001.parquet` files with embedded images, which `load_studies` reads; arguments as for `make_phantom_cohort`."""
-    cohort = make_phantom_cohort(num_studies, seed, image_size, **options)
+    """Writes a cohort to `{split}-00000-of-00001.parquet` files with embedded images, which `load_studies` reads.
+
+    Args:
+        folder (`str`): made if need be. A cohort that it holds is written anew if it is the same one.
+        overwrite (`bool`, defaults to `False`): replace another cohort, or files of others.
+        num_studies, seed, image_size, options: as for `make_phantom_cohort`.
+
+    Raises:
+        OutputError: the folder holds another cohort, or Parquet files of others.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, studies in cohort.items():
-        partial = folder / f"{split}.partial"
-        studies.to_parquet(str(partial), batch_size=200)
-        os.replace(partial, folder / f"{split}-00000-of-00001.parquet")
+    request = {"num_studies": num_studies, "seed": seed, "image_size": image_size, "version": GENERATOR_VERSION}
+    request.update({name: value for name, value in options.items() if name in ("fractions", "laterals")})
+    _check_request(num_studies, seed, image_size)
+    recognised = json_file_with("num_studies", "seed", "version")(folder / COHORT_NAME)
+    files = ("*.parquet", COHORT_NAME)
+    with claimed(
+        folder, "phantom cohort", files, "priorrg phantom", overwrite=overwrite, recognised=recognised, mark=False
+    ):
+        if not overwrite and recognised and read_json_object(folder / COHORT_NAME) != request:
+            raise OutputError(
+                f"{folder} holds another phantom cohort ({COHORT_NAME}). Choose another folder, or overwrite it (overwrite=True, "
+                "--overwrite)."
+            )
+        cohort = make_phantom_cohort(num_studies, seed, image_size, **options)
+        write_text_whole(folder / COHORT_NAME, json.dumps(request) + "\n")
+        for split, studies in cohort.items():
+            path = folder / f"{split}-00000-of-00001.parquet"
+            temporary = temporary_beside(path)
+            with explain_full_disk(path, "The splits written before it are complete."):
+                try:
+                    studies.to_parquet(str(temporary), batch_size=200)
+                    replace_file(temporary, path)
+                finally:
+                    temporary.unlink(missing_ok=True)
 
 
 def _check_request(num_studies: int, seed: int, image_size: int) -> None:

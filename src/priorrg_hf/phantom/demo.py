@@ -156,19 +156,13 @@ def _training_arguments(settings: DemoSettings, folder: Path, stage: int, progre
     )
 
 
-def _is_finished(folder: Path) -> bool:
-    report = folder / "training_report.json"
-    if not (folder / "config.json").is_file() or not report.is_file():
-        return False
-    return json.loads(report.read_text(encoding="utf-8"))["status"] == "finished"
-
-
 def _train(trainer_class, model, processor, examples, arguments) -> None:
-    from ..training.checkpointing import last_complete_checkpoint
+    from ..training.checkpointing import last_complete_checkpoint, seal
 
     trainer = trainer_class(model=model, args=arguments, train_dataset=examples, processing_class=processor)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(arguments.output_dir))
     trainer.save_model()
+    seal(arguments.output_dir)
 
 
 def _train_stage_1(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool) -> None:
@@ -198,16 +192,17 @@ def _train_stage_2(settings: DemoSettings, examples: "Dataset", folder: Path, pr
 
 def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progress: bool = True) -> Path:
     """Both stages on example rows; returns the folder of the report generator."""
+    from ..training.checkpointing import is_finished
     from ..training.feature_cache import precompute_features
 
     stage_1, stage_2 = folder / "stage1", folder / "stage2"
-    if _is_finished(stage_2):
+    if is_finished(stage_2):
         return stage_2
     # The vision encoder is frozen: each film passes through it once.
     precompute_features(
         *new_demo_model(), examples, folder / "features", layers="all", batch_size=64, progress=progress
     )
-    if not _is_finished(stage_1):
+    if not is_finished(stage_1):
         _train_stage_1(settings, examples, stage_1, progress)
     _train_stage_2(settings, examples, stage_2, progress)
     return stage_2
@@ -218,7 +213,12 @@ def _file_name(condition: str) -> str:
 
 
 def write_demo_reports(
-    settings: DemoSettings, model_folder: Path, examples: "Dataset", folder: Path, progress: bool = True
+    settings: DemoSettings,
+    model_folder: Path,
+    examples: "Dataset",
+    folder: Path,
+    progress: bool = True,
+    on_mismatch: str = "refuse",
 ) -> dict[str, list]:
     """Reports of the test examples under each condition, as JSON lines; returns the rows by condition."""
     from ..evaluation.conditions import CONDITIONS, ChangedExamples
@@ -237,6 +237,7 @@ def write_demo_reports(
             path,
             batch_size=32,
             progress=progress,
+            on_mismatch=on_mismatch,
             num_beams=settings.num_beams,
             max_length=settings.max_length,
         )
@@ -295,6 +296,8 @@ def run_demo(
     num_proc: int = 2,
     progress: bool = True,
     say: Callable[[str], None] = print,
+    on_mismatch: str = "refuse",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """The demo from start to end.
 
@@ -305,21 +308,44 @@ def run_demo(
         num_proc (`int`, defaults to 2): processes that draw the cohort.
         progress (`bool`, defaults to `True`): show progress bars.
         say (`Callable`): told each step in a line.
+        on_mismatch (`str`, defaults to `"refuse"`): see `generate_reports`.
+        overwrite (`bool`, defaults to `False`): replace files of the folder that are none of ours.
 
     Returns:
         `dict`: `scores` by condition, `targets`, `seconds` by step (of this call) and the `settings`.
 
     Raises:
         ValueError: the folder holds a demo of other settings.
+        OutputError, LockedError: it holds such files of others, or another run is writing there.
     """
+    from ..data.file_writing import json_file_with
+    from ..data.locking import claimed
+
+    files = ("demo.json", "scores.json", "scores.md", "index.html", "cohort", "features", "stage1", "stage2")
+    with claimed(
+        output_dir,
+        "demo",
+        (*files, *(_file_name(condition) for condition in TESTED_CONDITIONS)),
+        "priorrg demo",
+        overwrite=overwrite,
+        recognised=json_file_with("num_studies", "stage_2_epochs")(Path(output_dir) / "demo.json"),
+    ) as folder:
+        return _run_steps(folder, settings or DemoSettings(), num_proc, progress, say, on_mismatch)
+
+
+def _run_steps(
+    folder: Path,
+    settings: DemoSettings,
+    num_proc: int,
+    progress: bool,
+    say: Callable[[str], None],
+    on_mismatch: str,
+) -> dict[str, Any]:
     from ..data import as_examples
     from ..data.file_writing import write_text_whole
     from ..phantom import facts_by_study
     from .demo_page import scores_as_markdown, write_page
 
-    settings = settings or DemoSettings()
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     _check_settings(folder, settings)
     seconds: dict[str, float] = {}
 
@@ -344,7 +370,7 @@ def run_demo(
     rows = timed(
         "reports",
         f"3/4 writing reports of {len(examples['test'])} test studies, three times",
-        lambda: write_demo_reports(settings, model_folder, examples["test"], folder, progress),
+        lambda: write_demo_reports(settings, model_folder, examples["test"], folder, progress, on_mismatch),
     )
     say("4/4 scoring")
     scores = score_demo_reports(rows, facts_by_study(cohort["test"]))
@@ -363,16 +389,19 @@ def run_demo(
 
 
 def _check_settings(folder: Path, settings: DemoSettings) -> None:
-    from ..data.file_writing import write_text_whole
+    from ..data.file_writing import read_json_object, write_text_whole
+    from .dataset import GENERATOR_VERSION
+    from .pretrained import pretrained_digest
 
     path = folder / "demo.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if found is not None and found != asdict(settings):
-        different = sorted(name for name in asdict(settings) if found.get(name) != asdict(settings)[name])
+    wanted = {**asdict(settings), "phantoms": GENERATOR_VERSION, "backbones": pretrained_digest()}
+    found = read_json_object(path) if path.is_file() else None
+    if found is not None and found != wanted:
+        different = sorted(name for name in {*wanted, *found} if found.get(name) != wanted.get(name))
         raise ValueError(
             f"{folder} holds a demo with other {', '.join(different)}. Choose another output folder, or delete this one."
         )
-    write_text_whole(path, json.dumps(asdict(settings), indent=2) + "\n")
+    write_text_whole(path, json.dumps(wanted, indent=2) + "\n")
 
 
 __all__ = [

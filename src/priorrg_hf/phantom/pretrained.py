@@ -75,6 +75,18 @@ def load_phantom_model() -> "tuple[PriorRGForReportGeneration, PriorRGProcessor]
     return model.eval(), PriorRGProcessor.from_pretrained(folder)
 
 
+def pretrained_digest() -> str:
+    """One SHA-256 over the backbones and the tokenizer: what is trained from others differs."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for folder in (phantom_vision_folder(), phantom_decoder_folder(), phantom_tokenizer_folder()):
+        for path in sorted(Path(folder).iterdir()):
+            if path.is_file():
+                digest.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
 __all__ = [
     "load_phantom_model",
     "load_phantom_tokenizer",

@@ -4,15 +4,17 @@ The published files are PyTorch-Lightning checkpoints. One table below holds eve
 error can name a missing weight as the file should have named it.
 """
 
-import json
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from ..data.file_writing import explain_full_disk, new_folder_beside, read_json_object, replace_file
+from ..data.locking import exclusive
+from ..model.folder_loading import clear_folder_errors
 
 
 if TYPE_CHECKING:
@@ -263,7 +265,18 @@ def _known_backbone_fields(settings: dict[str, Any]) -> dict[str, Any]:
 def _read_json(source: str | os.PathLike | dict | None) -> dict:
     if source is None or isinstance(source, dict):
         return dict(source or {})
-    return json.loads(Path(source).read_text(encoding="utf-8"))
+    try:
+        return read_json_object(source)
+    except ValueError as error:
+        raise ConversionError(str(error)) from None
+
+
+def _check_view_positions(view_positions: dict[str, Any]) -> None:
+    wrong = {name: value for name, value in view_positions.items() if type(value) is not int or value < 0}
+    if wrong or len(set(view_positions.values())) < len(view_positions) or not view_positions:
+        raise ConversionError(
+            f"The view positions must be an object of view names and ids, each id once, got {str(wrong or view_positions)[:300]}."
+        )
 
 
 def load_published_model(
@@ -356,17 +369,26 @@ def convert_checkpoint(
     Raises:
         ConversionError: the checkpoint does not fit; the message names the entries.
     """
-    from ..model.processing_priorrg import PriorRGProcessor, build_priorrg_tokenizer, rad_dino_image_processor
-
     output_dir = Path(output_dir)
+    if output_dir.is_symlink() or (output_dir.exists() and not output_dir.is_dir()):
+        raise ConversionError(f"{output_dir} is a link or a file, not a folder; name a new folder.")
     if output_dir.exists() and any(output_dir.iterdir()):
         raise ConversionError(f"{output_dir} exists and is not empty; name a new folder.")
     view_positions = _read_json(view_positions)
-    text_tokenizer = build_priorrg_tokenizer(tokenizer)
+    _check_view_positions(view_positions)
+    with exclusive(output_dir, "priorrg convert", folder=False):
+        return _convert(checkpoint, output_dir, tokenizer, view_positions, _read_json(config))
+
+
+def _convert(checkpoint, output_dir: Path, tokenizer, view_positions: dict[str, int], config: dict[str, Any]) -> Path:
+    from ..model.processing_priorrg import PriorRGProcessor, build_priorrg_tokenizer, rad_dino_image_processor
+
+    with clear_folder_errors(tokenizer):
+        text_tokenizer = build_priorrg_tokenizer(tokenizer)
     model = load_published_model(
         checkpoint,
         view_positions,
-        _read_json(config),
+        config,
         bos_token_id=text_tokenizer.bos_token_id,
         eos_token_id=text_tokenizer.eos_token_id,
         pad_token_id=text_tokenizer.pad_token_id,
@@ -377,15 +399,16 @@ def convert_checkpoint(
         tokenizer=text_tokenizer,
         view_positions=view_positions,
     )
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}-", dir=output_dir.parent))
+    staging = new_folder_beside(output_dir)
     try:
-        model.save_pretrained(staging)
-        processor.save_pretrained(staging)
-        if output_dir.exists():
-            output_dir.rmdir()
-        staging.chmod(0o755)
-        os.replace(staging, output_dir)
+        with explain_full_disk(output_dir, "Nothing of it is kept."):
+            model.save_pretrained(staging)
+            processor.save_pretrained(staging)
+            for path in staging.iterdir():
+                replace_file(path, path)  # permissions as the umask says
+            if output_dir.exists():
+                output_dir.rmdir()
+            os.replace(staging, output_dir)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

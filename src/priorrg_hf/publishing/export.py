@@ -10,12 +10,16 @@ beside them names inputs, outputs and token ids. [`ExportedReportGenerator`] is 
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+from ..data.file_writing import explain_full_disk, json_file_with, replace_file
+from ..data.locking import claimed
 
 
 if TYPE_CHECKING:
@@ -181,7 +185,14 @@ def export_programs(model: "PriorRGForReportGeneration") -> dict[str, torch.expo
     return programs
 
 
-def export_model(model: "PriorRGForReportGeneration", folder: str | os.PathLike, onnx: bool = False) -> list[Path]:
+def export_model(
+    model: "PriorRGForReportGeneration",
+    folder: str | os.PathLike,
+    onnx: bool = False,
+    *,
+    overwrite: bool = False,
+    sources: Sequence[str | os.PathLike] = (),
+) -> list[Path]:
     """
     Writes `encoder.pt2`, `decoder_step.pt2`, `export.json` and, on request, `encoder.onnx` and `decoder_step.onnx`.
 
@@ -189,12 +200,35 @@ def export_model(model: "PriorRGForReportGeneration", folder: str | os.PathLike,
         model ([`PriorRGForReportGeneration`]): On the device and in the data type that the programs shall run with.
         folder (`str` or `os.PathLike`): Made if need be.
         onnx (`bool`, *optional*, defaults to `False`): Whether to write ONNX files too (`pip install priorrg-hf[export]`).
+        overwrite (`bool`, *optional*, defaults to `False`): Whether to replace such files that no export wrote.
+        sources (sequence of `str`, *optional*): What is never written over, e.g. the model's folder.
 
     Returns:
         `list[Path]`: the files.
+
+    Raises:
+        `OutputError`, `LockedError`, `DiskFullError` (`OSError`): such files of others are there, another export is writing, or the disk
+            is full.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    files = ("encoder.pt2", "decoder_step.pt2", "encoder.onnx*", "decoder_step.onnx*", "export.json")
+    recognised = json_file_with("encoder", "decoder_step", "notice")(Path(folder) / "export.json")
+    with (
+        claimed(
+            folder,
+            "export",
+            files,
+            "priorrg export",
+            sources=sources,
+            overwrite=overwrite,
+            recognised=recognised,
+            mark=False,
+        ) as place,
+        explain_full_disk(place, "Earlier files are unchanged."),
+    ):
+        return _export(model, place, onnx)
+
+
+def _export(model: "PriorRGForReportGeneration", folder: Path, onnx: bool) -> list[Path]:
     config, generation = model.config, model.generation_config
     programs = export_programs(model)
     description = {
@@ -219,8 +253,9 @@ def export_model(model: "PriorRGForReportGeneration", folder: str | os.PathLike,
             for name, program in programs.items():
                 save_onnx(program, staging / f"{name}.onnx", description[name])
         (staging / "export.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        for path in sorted(staging.iterdir()):
-            os.replace(path, folder / path.name)
+        # The description first: it tells a later export that the files are ours.
+        for path in sorted(staging.iterdir(), key=lambda path: (path.name != "export.json", path.name)):
+            replace_file(path, folder / path.name)
             written.append(folder / path.name)
     return written
 

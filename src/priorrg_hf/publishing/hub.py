@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.file_writing import explain_full_disk, replace_file
 from .model_card import render_model_card
 
 
@@ -169,26 +170,28 @@ def load_for_hub(name: str | os.PathLike) -> tuple["PriorRGPreTrainedModel", "Pr
     Model (the head it was saved with) and processor of a folder or Hub id.
 
     Raises:
-        `ValueError`: it holds no PriorRG model, or only an adapter.
+        `ValueError`: it holds no PriorRG model, or only an adapter, or is damaged or incomplete.
     """
     from transformers import AutoConfig
 
     from ..model import modeling_priorrg
-    from ..model.processing_priorrg import PriorRGProcessor
+    from ..model.folder_loading import check_json_files, clear_folder_errors, load_model, load_processor
 
     name = os.fspath(name)
     if os.path.isfile(os.path.join(name, "adapter_config.json")):
         raise ValueError(
             f"{name} holds a PEFT adapter. Merge it first: PeftModel.from_pretrained(...).merge_and_unload(), then save."
         )
-    config = AutoConfig.from_pretrained(name)
-    architecture = next(iter(config.architectures or ()), None)
+    with clear_folder_errors(name):
+        check_json_files(name)
+        config = AutoConfig.from_pretrained(name)
+        architecture = next(iter(config.architectures or ()), None)
     if config.model_type != "priorrg" or architecture not in modeling_priorrg.__all__:
         raise ValueError(
             f"{name} holds {architecture or 'no model'} of type {config.model_type!r}, not a PriorRG model."
         )
-    model = getattr(modeling_priorrg, architecture).from_pretrained(name, dtype="auto")
-    return model, PriorRGProcessor.from_pretrained(name)
+    model = load_model(getattr(modeling_priorrg, architecture), name, dtype="auto")
+    return model, load_processor(name)
 
 
 def _save(model, processor, folder, *, with_code: bool, card: str | None = None, **save_kwargs) -> Path:
@@ -198,7 +201,10 @@ def _save(model, processor, folder, *, with_code: bool, card: str | None = None,
     if card is None and not (folder / "README.md").exists():
         card = render_model_card(model.config, architecture=type(model).__name__, with_code=with_code)
     # Beside the target, so that the finished files only need to be renamed.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging:
+    with (
+        explain_full_disk(folder, "What the folder held before is unchanged."),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging,
+    ):
         staging = Path(staging)
         with _without_remote_code_marks(model, processor):
             model.save_pretrained(staging, **save_kwargs)
@@ -218,7 +224,7 @@ def _save(model, processor, folder, *, with_code: bool, card: str | None = None,
         if card is not None:
             (staging / "README.md").write_text(card, encoding="utf-8")
         for path in sorted(staging.iterdir()):
-            os.replace(path, folder / path.name)
+            replace_file(path, folder / path.name)
     return folder
 
 

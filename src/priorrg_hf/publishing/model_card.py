@@ -29,8 +29,8 @@ _METRIC_TYPES = {"bleu": "bleu", "rouge": "rouge", "meteor": "meteor", "cider": 
 
 def template_path() -> Path:
     """The card's template: inside the installed package, or in `model_cards/` of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "model_cards", package.parents[1] / "model_cards"):
+    room = Path(__file__).resolve().parent
+    for folder in (room / "model_cards", room.parents[2] / "model_cards"):
         if (folder / TEMPLATE_NAME).is_file():
             return folder / TEMPLATE_NAME
     raise FileNotFoundError(f"{TEMPLATE_NAME} is missing from the installation; reinstall priorrg-hf")

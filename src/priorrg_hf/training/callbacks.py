@@ -1,8 +1,8 @@
 """What a training run tells: batch shares, temperature, a plain report file and a loss plot; and when it stops."""
 
+import io
 import json
 import math
-import os
 import resource
 import sys
 import time
@@ -13,7 +13,7 @@ import transformers
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from ..data.file_writing import write_text_whole
+from ..data.file_writing import write_bytes_whole, write_text_whole
 from ..version import __version__
 from .distributed import sum_over_processes
 
@@ -178,9 +178,9 @@ def draw_loss_plot(log_history: list[dict], path: Path) -> bool:
     if axes.lines:
         axes.legend()
     axes.grid(alpha=0.3)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=120)
-    os.replace(partial, path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    write_bytes_whole(path, buffer.getvalue())
     return True
 
 

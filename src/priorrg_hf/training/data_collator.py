@@ -48,6 +48,7 @@ class PriorRGDataCollator:
         bad_study (`str`): `"skip"` fills the place of an unreadable study with another of the batch; `"raise"` stops.
         seed (`int`): seed of everything random here.
         training (`bool`): `False` switches augmentation and dropout off.
+        with_reports (`bool`): `False` leaves the reports out, for rows that have none (prediction).
 
     Returns a dictionary of tensors, plus `batch_metadata` (example ids, which have a context, what was skipped and why).
     """
@@ -64,6 +65,7 @@ class PriorRGDataCollator:
         bad_study: str = "skip",
         seed: int = 42,
         training: bool = True,
+        with_reports: bool = True,
     ):
         if report_task not in ("alignment", "generation"):
             raise ValueError(f"report_task must be 'alignment' or 'generation', got {report_task!r}")
@@ -78,6 +80,7 @@ class PriorRGDataCollator:
         self.bad_study = bad_study
         self.seed = seed
         self.training = training
+        self.with_reports = with_reports
         # Shared memory: persistent worker processes see the epoch that the trainer sets in the main process.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -89,8 +92,8 @@ class PriorRGDataCollator:
         """Called by the trainers at the start of an epoch; changes what is drawn for each example."""
         self._epoch.fill_(epoch)
 
-    def for_evaluation(self) -> "PriorRGDataCollator":
-        """The same collator without augmentation and dropout."""
+    def for_evaluation(self, with_reports: bool = True) -> "PriorRGDataCollator":
+        """The same collator without augmentation and dropout; without the reports, if asked for."""
         return PriorRGDataCollator(
             self.processor,
             self.report_task,
@@ -98,6 +101,7 @@ class PriorRGDataCollator:
             bad_study=self.bad_study,
             seed=self.seed,
             training=False,
+            with_reports=with_reports,
         )
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -138,7 +142,7 @@ class PriorRGDataCollator:
             "prior_view_positions": [
                 row.get("prior_view_position") if row.get("prior_image") is not None else None for row in rows
             ],
-            "reports": [row["findings"] for row in rows],
+            "reports": [row.get("findings") for row in rows] if self.with_reports else None,
             "report_task": self.report_task,
         }
         if self.report_task == "alignment":
@@ -173,7 +177,7 @@ class PriorRGDataCollator:
                 problems[place] = (name, reason)
                 if len(rows) > 1 and len(problems) == len(rows):
                     raise UnreadableStudyError(
-                        "no study of this batch can be read (is the image root right?): "
+                        f"no study of this batch can be read ({_hint(problems)}): "
                         + "; ".join(self._describe(*problem) for problem in problems.values())
                     ) from error
                 sources, filled = self._fill(rows, problems)
@@ -216,6 +220,13 @@ class PriorRGDataCollator:
                 batch["prior_pixel_values"][index] = self.augmentation(
                     batch["prior_pixel_values"][index], self._generator(row, "prior")
                 )
+
+
+def _hint(problems: dict[int, tuple[str, str]]) -> str:
+    """What a whole batch of unreadable studies probably has in common."""
+    if all(", reports:" in reason for _, reason in problems.values()):
+        return "they have no findings: is the column mapped, --column findings=NAME?"
+    return "is the image root right?"
 
 
 class SkippedStudies:

@@ -11,6 +11,7 @@ Shards are written whole or not at all. An interrupted run goes on where it stop
 import hashlib
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +20,21 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.utils import logging
 
-from ..data.file_writing import write_text_whole
+from ..data.file_writing import (
+    explain_full_disk,
+    json_file_with,
+    read_json_object,
+    replace_file,
+    temporary_beside,
+    write_text_whole,
+)
+from ..data.locking import claimed
 from ..data.progress import progress_bar
+from ..data.worker_processes import end_with_parent
 from ..model.processing_priorrg import PriorRGInputError
 
 
@@ -99,23 +109,40 @@ def _path_of(source: Any) -> str | None:
     return None
 
 
+# A file changed this shortly before it was read may change again within the same tick of the clock: it is read again next time.
+_SETTLED_NS = 2_000_000_000
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Changes whenever the content of a file does: the time of its last change of any kind (ctime) cannot be set back by programs."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 class ImageKeys:
-    """Keys of images by content. A file is read once; after that its size and time of change vouch for it."""
+    """Keys of images by content.
+
+    A file is read once. After that its size, both of its times and its place on the disk vouch for it; whatever writes to it changes one
+    of them, also when size and modification time are put back.
+    """
 
     def __init__(self, known: Mapping[str, Sequence] | None = None):
-        self.known = dict(known or {})  # path -> (size, modification time in ns, key)
+        self.known = dict(known or {})  # path -> (size, mtime, ctime, inode, key)
 
     def key(self, source: Any) -> str:
         """Key of anything the processor opens, apart from URLs. Raises `OSError` for a file that cannot be read."""
         path = _path_of(source)
         if path is not None:
-            status = os.stat(path)
-            stamp = (status.st_size, status.st_mtime_ns)
+            stamp = _stamp(path)
             entry = self.known.get(path)
-            if entry is None or tuple(entry[:2]) != stamp:
-                entry = (*stamp, _digest(Path(path).read_bytes()))
-                self.known[path] = entry
-            return entry[2]
+            if entry is not None and tuple(entry[:-1]) == stamp:
+                return entry[-1]
+            key = _digest(Path(path).read_bytes())
+            if _stamp(path) == stamp and time.time_ns() - max(stamp[1:3]) > _SETTLED_NS:
+                self.known[path] = (*stamp, key)
+            else:
+                self.known.pop(path, None)
+            return key
         if isinstance(source, Mapping):
             return _digest(source["bytes"])
         if isinstance(source, (bytes, bytearray, memoryview)):
@@ -127,6 +154,15 @@ class ImageKeys:
 
 
 # ---- reading ----
+
+
+def _read_part(path: Path) -> dict[str, Any]:
+    try:
+        return read_json_object(path)
+    except ValueError as error:
+        raise FeatureCacheError(
+            f"{error}: the feature cache is damaged. Delete this file and run `priorrg precompute` again."
+        ) from None
 
 
 class FeatureCache:
@@ -142,7 +178,14 @@ class FeatureCache:
             raise FeatureCacheError(
                 f"{self.folder} is no feature cache: it has no {MANIFEST_NAME}. Make one with `priorrg precompute`."
             )
-        self.manifest = json.loads(path.read_text(encoding="utf-8"))
+        self.manifest = _read_part(path)
+        missing = [
+            name for name in ("encoder", "preprocessing", "layers", "dtype", "shape") if name not in self.manifest
+        ]
+        if missing and self.manifest.get("format") == FORMAT_VERSION:
+            raise FeatureCacheError(
+                f"{path} is damaged: it lacks {', '.join(missing)}. Delete the folder and make it anew."
+            )
         if self.manifest.get("format") != FORMAT_VERSION:
             raise FeatureCacheError(
                 f"{self.folder} has format {self.manifest.get('format')}, this version reads {FORMAT_VERSION}"
@@ -152,9 +195,17 @@ class FeatureCache:
         self.unreadable: dict[str, str] = {}
         known: dict[str, Sequence] = {}
         for sidecar in sorted(self.folder.glob("features-*.json")):
-            entry = json.loads(sidecar.read_text(encoding="utf-8"))
-            shard = self.folder / entry["file"]
-            if not shard.is_file() or shard.stat().st_size != entry["size"]:
+            entry = _read_part(sidecar)
+            if (
+                not isinstance(entry.get("images"), dict)
+                or not isinstance(entry.get("paths"), dict)
+                or "file" not in entry
+            ):
+                raise FeatureCacheError(
+                    f"{sidecar} is damaged. Delete it, then run `priorrg precompute` again: only its images are computed anew."
+                )
+            shard = self.folder / Path(str(entry["file"])).name
+            if not shard.is_file() or shard.stat().st_size != entry.get("size"):
                 raise FeatureCacheError(
                     f"{shard} is missing or has another size than when it was written. Delete it and {sidecar.name}, then run "
                     "`priorrg precompute` again: only its images are computed anew."
@@ -165,7 +216,7 @@ class FeatureCache:
             known.update(entry["paths"])
         failures = self.folder / "unreadable.json"
         if failures.is_file():
-            self.unreadable = json.loads(failures.read_text(encoding="utf-8"))
+            self.unreadable = _read_part(failures)
         self.keys = ImageKeys(known)
         self._files: dict[str, Any] = {}
         self._process = os.getpid()
@@ -209,9 +260,14 @@ class FeatureCache:
         if self._process != os.getpid():  # a forked worker must not share file handles
             self._files, self._process = {}, os.getpid()
         name = self.shard_of[key, kind]
-        if name not in self._files:
-            self._files[name] = safe_open(self.folder / name, framework="pt")
-        tensor = self._files[name].get_tensor(f"{key}.{kind}")
+        try:
+            if name not in self._files:
+                self._files[name] = safe_open(self.folder / name, framework="pt")
+            tensor = self._files[name].get_tensor(f"{key}.{kind}")
+        except (SafetensorError, OSError) as error:
+            raise FeatureCacheError(
+                f"{self.folder / name} cannot be read ({error}). Delete it and its .json, then run `priorrg precompute` again."
+            ) from error
         if (key, kind) not in self._checked:
             if zlib.crc32(_bytes_of(tensor)) != self.checksums[key][kind]:
                 raise FeatureCacheError(
@@ -310,9 +366,15 @@ class FeatureWriter:
         if not self.tensors or (self.bytes < self.shard_bytes and not force):
             return
         name = f"features-{self.next_shard:05d}"
-        shard, partial = self.folder / f"{name}.safetensors", self.folder / f"{name}.partial"
-        save_file(self.tensors, partial)
-        os.replace(partial, shard)
+        shard = self.folder / f"{name}.safetensors"
+        temporary = temporary_beside(shard)
+        kept = f"The {self.next_shard} shards before it are complete, and will be taken over."
+        with explain_full_disk(shard, kept):
+            try:
+                save_file(self.tensors, temporary)
+                replace_file(temporary, shard)
+            finally:
+                temporary.unlink(missing_ok=True)
         images: dict[str, dict[str, int]] = {}
         for tensor_name, tensor in self.tensors.items():
             key, kind = tensor_name.split(".")
@@ -321,9 +383,9 @@ class FeatureWriter:
             "file": shard.name,
             "size": shard.stat().st_size,
             "images": images,
-            "paths": {path: list(entry) for path, entry in paths.items() if entry[2] in images},
+            "paths": {path: list(entry) for path, entry in paths.items() if entry[-1] in images},
         }
-        write_text_whole(self.folder / f"{name}.json", json.dumps(sidecar))
+        write_text_whole(self.folder / f"{name}.json", json.dumps(sidecar), kept=kept)
         self.total_bytes += self.bytes
         self.next_shard += 1
         self.tensors, self.bytes = {}, 0
@@ -339,22 +401,21 @@ def _images_of(examples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any
 
 
 def _prepare_folder(folder: Path, manifest: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST_NAME
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_part(path)
         fixed = ("format", "encoder", "preprocessing", "dtype", "shape", "num_layers")
         different = [name for name in fixed if found.get(name) != manifest[name]]
         if different:
             raise FeatureCacheError(
                 f"{folder} already holds a cache with other {', '.join(different)}. Choose another folder, or delete this one."
             )
-        if found["layers"] == "all":
+        if found.get("layers") == "all":
             manifest["layers"] = "all"
     for leftover in folder.glob("features-*.safetensors"):
         if not leftover.with_suffix(".json").is_file():  # the run was stopped between shard and its list
             leftover.unlink()
-    for leftover in folder.glob("features-*.partial"):
+    for leftover in folder.glob(".features-*.tmp"):
         leftover.unlink()
     write_text_whole(path, json.dumps(manifest, indent=2) + "\n")
 
@@ -409,14 +470,42 @@ def precompute_features(
         "num_layers": config.num_hidden_layers,
         "notice": "Features of chest X-rays: treat them like the images. Research use only, not for clinical decisions.",
     }
-    _prepare_folder(folder, manifest)
-    cache = FeatureCache(folder)
+    with claimed(
+        folder, "feature cache", ("manifest.json", "features-*", "unreadable.json"), "a run that precomputes features",
+        recognised=json_file_with("format", "encoder", "preprocessing")(folder / MANIFEST_NAME),
+    ):  # fmt: skip
+        _prepare_folder(folder, manifest)
+        return _fill(
+            FeatureCache(folder),
+            base,
+            processor,
+            examples,
+            layers,
+            dtype,
+            batch_size,
+            num_workers,
+            shard_bytes,
+            autocast,
+            progress,
+        )
+
+
+@torch.no_grad()
+def _fill(
+    cache: FeatureCache, base, processor, examples, layers: str, dtype: str, batch_size: int, num_workers: int, shard_bytes: int,
+    autocast: bool, progress: bool,
+) -> dict[str, Any]:  # fmt: skip
+    folder, vision_model = cache.folder, base.vision_model
     wanted, missing_files = _wanted_features(cache, examples, layers)
     unreadable = dict(missing_files)
     todo = [(key, source) for key, (source, kinds) in wanted.items() if kinds]
     writer = FeatureWriter(folder, DTYPES[dtype], shard_bytes)
     loader = torch.utils.data.DataLoader(
-        _Images(processor, todo), batch_size=batch_size, num_workers=num_workers, collate_fn=list
+        _Images(processor, todo),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=list,
+        worker_init_fn=end_with_parent,
     )
     device = vision_model.device
     with progress_bar(total=len(todo), description="vision features", unit="images", shown=progress) as bar:

@@ -1,9 +1,11 @@
 """Whole training runs: study table and model description in, trained model folder out. Behind the command line and the examples."""
 
+import contextlib
 import difflib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ from transformers import AutoConfig, HfArgumentParser, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from transformers.utils import logging
 
+from ..data.file_writing import OutputError, read_json_object
+from ..data.locking import claimed
+from ..model.folder_loading import check_device, check_json_files, clear_folder_errors, load_model, load_processor
 from ..model.modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration
 from ..model.processing_priorrg import PriorRGProcessor
-from .checkpointing import last_complete_checkpoint
+from .checkpointing import damage_of, has_checkpoints
 from .presets import PRESETS, new_config, new_processor, preset_settings, view_table
 from .trainer import PriorRGContrastiveTrainer, PriorRGReportTrainer
 from .training_args import (
@@ -160,19 +165,14 @@ def read_argument_file(path: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in CONFIGS_FOLDER.glob("*.json")))
         raise ValueError(f"{path} is neither a file nor the name of a packaged configuration ({names})")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix.lower() in (".yaml", ".yml"):
-        import yaml
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return read_json_object(path)
+    import yaml
 
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no valid YAML: {error}") from error
-    else:
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is no valid JSON: {error}") from error
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold one mapping of argument names to values, got {type(values).__name__}")
     return values
@@ -231,12 +231,27 @@ def views_of(*datasets) -> list[str]:
 
 # ---- models ----
 
+# What stage 1 does not have.
+NEW_IN_STAGE_2 = ("decoder.", "memory_projection.", "model.layer_fusion.", "model.visual_norm.")
+# What a run writes into its output folder.
+RUN_FILES = (
+    "checkpoint-*", "config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
+    "adapter_config.json", "adapter_model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json",
+    "training_args.bin", "trainer_state.json", "training_report.json", "loss_plot.png",
+)  # fmt: skip
+
 
 def architecture_of(source: str) -> str | None:
     """Class name that a model folder or Hub id was saved with, or None for a preset or a configuration file."""
     if source in PRESETS or os.path.isfile(source):
         return None
-    architectures = AutoConfig.from_pretrained(source).architectures or []
+    with clear_folder_errors(source):
+        check_json_files(source)
+        architectures = AutoConfig.from_pretrained(source).architectures or []
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise ValueError(
+            f"{source}: `architectures` in config.json must be a list of class names, got {architectures!r}"
+        )
     return architectures[0] if architectures else None
 
 
@@ -259,8 +274,8 @@ def build_for_pretraining(
             f"{arguments.model} is a stage-2 model (report generation): its logit scale is gone and its encoder is already tuned for "
             "writing. Start stage 1 from the backbones or from a stage-1 folder; to train this model further, use finetune."
         )
-    processor = PriorRGProcessor.from_pretrained(arguments.model)
-    return PriorRGForContrastivePretraining.from_pretrained(arguments.model, **_attention(arguments)), processor
+    processor = load_processor(arguments.model)
+    return load_model(PriorRGForContrastivePretraining, arguments.model, **_attention(arguments)), processor
 
 
 def build_for_finetuning(
@@ -278,11 +293,13 @@ def build_for_finetuning(
             model = PriorRGForReportGeneration(config)
         logger.warning("stage 2 starts without stage 1: pass stage 1's output folder as model to follow the recipe")
         return _with_attention(model, arguments), processor
-    processor = PriorRGProcessor.from_pretrained(arguments.model)
+    processor = load_processor(arguments.model)
     if saved_as != "PriorRGForReportGeneration" and arguments.decoder is not None:
         model = continue_from_stage_1(arguments.model, arguments.decoder)
         return _with_attention(model, arguments), processor
-    return PriorRGForReportGeneration.from_pretrained(arguments.model, **_attention(arguments)), processor
+    new = () if saved_as == "PriorRGForReportGeneration" else NEW_IN_STAGE_2
+    model = load_model(PriorRGForReportGeneration, arguments.model, may_be_new=new, **_attention(arguments))
+    return model, processor
 
 
 def continue_from_stage_1(
@@ -299,8 +316,8 @@ def continue_from_stage_1(
         ValueError: the changed configuration does not fit stage 1's weights.
     """
     if decoder is None:
-        return PriorRGForReportGeneration.from_pretrained(folder, **changes)
-    stage_1 = PriorRGForContrastivePretraining.from_pretrained(folder)
+        return load_model(PriorRGForReportGeneration, folder, may_be_new=NEW_IN_STAGE_2, **changes)
+    stage_1 = load_model(PriorRGForContrastivePretraining, folder)
     config = type(stage_1.config).from_dict({**stage_1.config.to_dict(), **changes})
     model = PriorRGForReportGeneration.from_pretrained_backbones(decoder=os.fspath(decoder), config=config)
     missing, unexpected = model.model.load_state_dict(stage_1.model.state_dict(), strict=False)
@@ -351,10 +368,47 @@ def _with_lora(model, arguments: ModelArguments):
 # ---- runs ----
 
 
+def _goes_on(training) -> bool:
+    """Whether the run was asked to go on from a checkpoint."""
+    resume = training.resume_from_checkpoint
+    return bool(resume) and str(resume).lower() not in ("false", "none", "no")
+
+
+@contextlib.contextmanager
+def _output_folder(training, data: DataArguments, model: ModelArguments, stage: str) -> Iterator[None]:
+    """Locks the output folder, after seeing that nothing in it would be lost."""
+    if training.process_index != 0:
+        yield
+        return
+    folder, goes_on = Path(training.output_dir), _goes_on(training)
+    ours = any(damage_of(path, contents=False) is None for path in folder.glob("checkpoint-*"))
+    sources = [source for source in (data.data, model.model) if source and not goes_on]
+    with claimed(
+        folder, f"training, {stage}", RUN_FILES, f"priorrg {stage}", sources=sources, overwrite=training.overwrite_output_dir,
+        recognised=ours,
+    ):  # fmt: skip
+        holds_run = has_checkpoints(folder) or (folder / "config.json").is_file()
+        if holds_run and not goes_on and not training.overwrite_output_dir:
+            raise OutputError(
+                f"{folder} holds a training run already. Go on with it (resume_from_checkpoint='auto', --resume), choose another "
+                "folder, or replace it (overwrite_output_dir, --overwrite_output_dir)."
+            )
+        if holds_run and not goes_on:
+            # Those of the replaced run would be taken for the newest of this one.
+            for path in folder.glob("checkpoint-*"):
+                shutil.rmtree(path, ignore_errors=True)
+        yield
+
+
 def run_pretraining(
     data: DataArguments, model: ModelArguments, training: PriorRGContrastiveTrainingArguments
 ) -> dict[str, Any]:
     """Stage 1 from study table to model folder. Returns the facts of the run, as in `training_report.json`."""
+    with _output_folder(training, data, model, "pretrain"):
+        return _pretrain(data, model, training)
+
+
+def _pretrain(data: DataArguments, model: ModelArguments, training) -> dict[str, Any]:
     examples = load_training_examples(data)
     adapt_to_missing_validation(training, examples["validation"])
     set_seed(training.seed)
@@ -373,6 +427,11 @@ def run_finetuning(
     data: DataArguments, model: ModelArguments, training: PriorRGReportTrainingArguments
 ) -> dict[str, Any]:
     """Stage 2 from study table to model folder. Returns the facts of the run, as in `training_report.json`."""
+    with _output_folder(training, data, model, "finetune"):
+        return _finetune(data, model, training)
+
+
+def _finetune(data: DataArguments, model: ModelArguments, training) -> dict[str, Any]:
     from .report_metrics import ReportMetrics, priors_shown
 
     examples = load_training_examples(data)
@@ -416,13 +475,14 @@ def run_precompute(
     """
     from .feature_cache import FeatureCache, precompute_features
 
+    device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     examples = load_training_examples(data)
     parts = [examples[name] for name in ("train", "validation") if examples[name] is not None]
     set_seed(seed)
     is_report_model = architecture_of(model.model) == "PriorRGForReportGeneration"
     build = build_for_finetuning if is_report_model else build_for_pretraining
     network, processor = build(model, views_of(examples["train"], examples["validation"]))
-    network.model.vision_model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network.model.vision_model.to(device)
     facts = precompute_features(
         network,
         processor,
@@ -463,7 +523,9 @@ def _run(trainer, examples: Mapping[str, Any]) -> dict[str, Any]:
             logger.warning(f"{count} examples of split {split!r} have no findings and are left out")
     resume = trainer.args.resume_from_checkpoint
     if isinstance(resume, str) and resume.lower() in ("auto", "true", "last"):
-        resume = last_complete_checkpoint(trainer.args.output_dir)
+        resume = has_checkpoints(trainer.args.output_dir)
+    elif not _goes_on(trainer.args):
+        resume = None
     trainer.train(resume_from_checkpoint=resume or None)
     trainer.save_model()
     trainer.save_state()

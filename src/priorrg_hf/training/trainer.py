@@ -8,20 +8,35 @@ evaluation with the images encoded once.
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import PreTrainedModel, Seq2SeqTrainer, Trainer
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
+from ..data.file_writing import DiskFullError, disk_is_full
+from ..data.locking import exclusive
+from ..data.values import is_placeholder
+from ..data.worker_processes import WorkerStart
 from .augmentation import ChestXrayAugmentation
 from .callbacks import BatchShares, EpochCallback, TrainingReport
-from .checkpointing import WholeCheckpointsMixin, recover_interrupted_saves
+from .checkpointing import (
+    CheckpointError,
+    WholeCheckpointsMixin,
+    check_best,
+    complete_checkpoint_in_words,
+    recover_interrupted_saves,
+    resumable_checkpoint,
+    set_damaged_aside,
+)
 from .data_collator import BATCH_METADATA, PriorRGDataCollator, SkippedStudies
 from .distributed import synchronize_batch_norm, world_size
+from .interruption import signals_raise
 from .losses import (
     embedding_gradients,
     pooled_contrastive_loss,
@@ -30,6 +45,7 @@ from .losses import (
     without_batch_norm_updates,
 )
 from .progress import ProgressLine
+from .resuming import RunSettings, check_resumed_settings
 from .samplers import LengthBucketSampler, text_lengths
 from .training_args import PriorRGContrastiveTrainingArguments, PriorRGReportTrainingArguments
 
@@ -151,6 +167,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):
             self.add_callback(ProgressLine())
         self.add_callback(EpochCallback(self.data_collator, self))
+        self.add_callback(RunSettings(self))
         if args.early_stopping_patience and args.eval_strategy != IntervalStrategy.NO:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=args.early_stopping_patience))
         # Own losses: means over a batch, to be divided by the number of accumulated batches.
@@ -239,8 +256,11 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
     def _with_own_generator(dataloader):
         # Starting worker processes draws a seed for them. Drawn from the global generator it would shift the dropout masks whenever a
         # resumed run starts its workers at another moment than the uninterrupted one (persistent workers do).
-        # accelerate wraps the loader that is iterated over.
-        getattr(dataloader, "base_dataloader", dataloader).generator = torch.Generator().manual_seed(0)
+        # accelerate wraps the loader that is iterated over. (And workers end with this process, see `WorkerStart`.)
+        loader = getattr(dataloader, "base_dataloader", dataloader)
+        loader.generator = torch.Generator().manual_seed(0)
+        if isinstance(loader, torch.utils.data.DataLoader) and loader.num_workers:
+            loader.worker_init_fn = WorkerStart(loader.worker_init_fn)
         return dataloader
 
     def get_train_dataloader(self):
@@ -272,20 +292,67 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             raise ValueError(
                 "the training set is empty: no study with findings, or a split that the table does not have"
             )
+        self._check_before_training()
+        if self.args.process_index != 0:
+            return self._train_reported(self._agreed_checkpoint(resume_from_checkpoint), **kwargs)
+        with exclusive(self.args.output_dir, f"a training run (stage: {self.stage})", folder=True):
+            return self._train_reported(self._agreed_checkpoint(resume_from_checkpoint), **kwargs)
+
+    def _check_before_training(self) -> None:
+        """Raises `ValueError` for settings under which a stage would run and learn nothing."""
+
+    def _agreed_checkpoint(self, resume_from_checkpoint) -> str | None:
+        """The checkpoint to go on from, looked for and compared with its manifest by the main process alone."""
+        answer: list[Any] = [None, None]
         if self.args.should_save:
             recover_interrupted_saves(self.args.output_dir)
+        if self.args.process_index == 0:
+            try:
+                answer[0] = resumable_checkpoint(resume_from_checkpoint, self.args.output_dir)
+                if answer[0] is not None:
+                    if self.args.load_best_model_at_end:
+                        check_best(answer[0])
+                    if Path(answer[0]).parent == Path(self.args.output_dir):
+                        set_damaged_aside(self.args.output_dir, answer[0])
+            except (CheckpointError, ValueError) as error:
+                answer[1] = error
+        if self.args.world_size > 1:
+            broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]
+
+    def _train_reported(self, resume_from_checkpoint: str | None, **kwargs):
         report = TrainingReport(self)
+        with signals_raise() as interruption:
+            try:
+                output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            except BaseException as error:
+                # A signal to the whole group ends the workers too, and their end may be noticed first.
+                error = interruption.received or error
+                if self.state.max_steps:
+                    try:
+                        report.write("stopped", f"{type(error).__name__}: {error}")
+                    except OSError as failure:  # a full disk, say: what stopped the run is the error to show
+                        logger.warning(f"training_report.json could not be written ({failure})")
+                if error is interruption.received:
+                    raise error from None
+                if disk_is_full(error) and not isinstance(error, CheckpointError):
+                    raise CheckpointError(
+                        f"no space left to write into {self.args.output_dir} ({error}). "
+                        f"{complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with "
+                        "resume_from_checkpoint=True."
+                    ) from error
+                raise
         try:
-            output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        except BaseException as error:
-            if self.state.max_steps:
-                try:
-                    report.write("stopped", f"{type(error).__name__}: {error}")
-                except OSError as failure:  # a full disk, say: what stopped the run is the error to show
-                    logger.warning(f"training_report.json could not be written ({failure})")
-            raise
-        report.write("finished")
+            report.write("finished")
+        except DiskFullError as error:
+            raise CheckpointError(str(error)) from error
         return output
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        check_resumed_settings(self, resume_from_checkpoint)
+        return super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _enter_training_mode(self, model: nn.Module) -> None:
         if self.args.freeze_batch_norm:
@@ -372,6 +439,27 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
             raise TypeError(
                 f"stage 1 trains PriorRGForContrastivePretraining, got {type(model).__name__}. A stage-2 checkpoint has no logit "
                 "scale any more and its encoder is already fine-tuned; start stage 1 from the backbones or from a stage-1 folder."
+            )
+
+    def _check_before_training(self) -> None:
+        args = self.args
+        together = args.train_batch_size * args.world_size
+        if args.gradient_cache:
+            together *= args.gradient_accumulation_steps
+        if together < 2:
+            raise ValueError(
+                "stage 1 tells the studies of a batch apart, and a batch of one study has a loss of 0: nothing would be learned. Set "
+                "per_device_train_batch_size to 2 or more (the recipe: 32), or gradient_cache=True with gradient_accumulation_steps."
+            )
+        if not _has_two_studies(self.train_dataset):
+            raise ValueError(
+                "stage 1 tells studies apart, and the training set has a single one: nothing would be learned."
+            )
+        evaluates = args.eval_strategy != IntervalStrategy.NO and self.eval_dataset is not None
+        if evaluates and args.eval_batch_size * args.world_size < 2:
+            raise ValueError(
+                "the evaluation loss of batches of one study is 0 for every model, so it cannot choose one. Set "
+                "per_device_eval_batch_size to 2 or more, or eval_strategy='no'."
             )
 
     def _embed(self, model: nn.Module, inputs: dict[str, Any]):
@@ -474,6 +562,19 @@ def _datasets(train_dataset, eval_dataset) -> list:
     return [dataset for dataset in (train_dataset, *evaluations) if dataset is not None]
 
 
+def _has_two_studies(dataset) -> bool:
+    """Whether a dataset has studies to tell apart. One that is streamed is not looked into."""
+    if dataset is None or not hasattr(dataset, "__len__"):
+        return True
+    if hasattr(dataset, "column_names"):
+        pairs = zip(dataset["patient_id"], dataset["study_id"], strict=True)
+    else:
+        pairs = ((row.get("patient_id"), row.get("study_id")) for row in dataset)
+    pairs = iter(pairs)
+    first = next(pairs, None)
+    return any(pair != first for pair in pairs)
+
+
 def _finite_rows(*embeddings: torch.Tensor) -> torch.Tensor:
     return torch.stack([rows.isfinite().all(dim=-1) for rows in embeddings]).all(dim=0)
 
@@ -535,6 +636,27 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
         num_items = super()._get_num_items_in_batch(batch_samples, device)
         return num_items.clamp(min=1) if torch.is_tensor(num_items) else num_items
 
+    def predict(self, test_dataset, ignore_keys=None, metric_key_prefix="test", **gen_kwargs):
+        """As [`~transformers.Seq2SeqTrainer.predict`]. Where rows have no findings, reports are written for all rows, without loss and metrics.
+
+        Raises `ValueError` for such rows without `predict_with_generate`: there is nothing to predict then.
+        """
+        missing = _without_findings(test_dataset)
+        if not missing or not isinstance(self.evaluation_collator, PriorRGDataCollator):
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix, **gen_kwargs)
+        what = f"{missing} of {len(test_dataset)} rows have no findings"
+        if not self.args.predict_with_generate:
+            raise ValueError(
+                f"{what}, so there is no loss to compute. Set predict_with_generate=True to have reports written."
+            )
+        logger.warning(f"{what}: reports are written, loss and metrics are left out")
+        collator, metrics = self.evaluation_collator, self.compute_metrics
+        self.evaluation_collator, self.compute_metrics = collator.for_evaluation(with_reports=False), None
+        try:
+            return super().predict(test_dataset, ignore_keys, metric_key_prefix, **gen_kwargs)
+        finally:
+            self.evaluation_collator, self.compute_metrics = collator, metrics
+
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None, **gen_kwargs):
         """Loss and, with `predict_with_generate`, written reports. The images are encoded once for both."""
         if prediction_loss_only or not self.args.predict_with_generate:
@@ -572,6 +694,14 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
             # Only unreadable studies in this batch: there is no report to lose on, and 0/0 would spoil the mean.
             return (torch.zeros_like(loss), *results[1:])
         return results
+
+
+def _without_findings(rows) -> int:
+    """How many example rows have no report to compare with."""
+    names = getattr(rows, "column_names", None)
+    if names is None:
+        return sum(is_placeholder(row.get("findings")) for row in rows)
+    return sum(map(is_placeholder, rows["findings"])) if "findings" in names else len(rows)
 
 
 def _pad_columns(tokens: torch.Tensor, width: int, value: int) -> torch.Tensor:

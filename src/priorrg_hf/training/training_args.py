@@ -96,6 +96,13 @@ class PriorRGRecipeArguments:
             "choices": ["skip", "raise"],
         },
     )
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Start a new run in an output folder that holds one already, whose checkpoints and model are then replaced, or "
+            "that holds files of others under the same names."
+        },
+    )
     loss_plot: bool = field(default=True, metadata={"help": "Draw loss_plot.png beside training_report.json."})
 
     def _check_recipe(self) -> None:

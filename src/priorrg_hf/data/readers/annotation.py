@@ -6,6 +6,7 @@ but the image become one study; their example ids are `{subject_id}_{study_id}_{
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .base import Reader, Row
 
 
 _CHUNK = 1 << 20
+_NEEDED = ("id", "subject_id", "study_id", "findings", "anchor_scan")
+_OPTIONAL = ("indication_pure", "history_pure", "prior_study")
 
 
 class AnnotationReader(Reader):
@@ -36,12 +39,15 @@ class AnnotationReader(Reader):
     def rows(self) -> Iterator[Row]:
         group: tuple[str, dict[str, Any]] | None = None
         left_out = 0
+        absent: Counter[str] = Counter()
         for split, number, item in iter_items(self.source):
             where = f"{self.source.name} {split}[{number}]"
-            if self.options.require_factual_serialization and not item.get("findings_factual_serialization"):
-                left_out += 1
-                continue
+            absent.update(name for name in _OPTIONAL if name not in item)
             try:
+                self._check_keys(item)
+                if self.options.require_factual_serialization and not item["findings_factual_serialization"]:
+                    left_out += 1
+                    continue
                 study = self._study(split, item)
             except StudyError as error:
                 yield where, error
@@ -54,10 +60,26 @@ class AnnotationReader(Reader):
             group = (where, study)
         if group is not None:
             yield group
+        for name, count in absent.items():
+            self.notes.append(f"{count:,} items have no key {name!r}: it is taken as empty")
         if left_out:
             self.notes.append(
                 f"{left_out:,} items with an empty findings_factual_serialization are left out (--all-items keeps them)"
             )
+
+    def _check_keys(self, item: dict[str, Any]) -> None:
+        """A key that isn't there is another fault than an empty value: the file is of another kind, or damaged."""
+        needed = [
+            *_NEEDED,
+            *(["findings_factual_serialization"] if self.options.require_factual_serialization else []),
+        ]
+        missing = [name for name in needed if name not in item]
+        if missing:
+            study, keys = str(item.get("study_id", item.get("id", "without id"))), ", ".join(map(str, item)) or "none"
+            remedy = "Name the format if it is another one (r2gen, table)"
+            if missing == ["findings_factual_serialization"]:
+                remedy = "Read all items (require_factual_serialization=False, --all-items)"
+            raise StudyError(study, missing[0], f"the key is missing; the item has {keys}", remedy)
 
     def _study(self, split: str, item: dict[str, Any]) -> dict[str, Any]:
         study_id = str(item.get("study_id", "without id"))
@@ -86,7 +108,7 @@ class AnnotationReader(Reader):
         path, view = scan["image_path"], scan.get("view_position")
         path = path[0] if isinstance(path, list) else path
         view = (view[0] if view else None) if isinstance(view, list) else view
-        return {"image": self.image_path(path, self.source.parent), "view": view}
+        return {"image": self.image_path(path), "view": view}
 
 
 def _without_images(study: dict[str, Any]) -> dict[str, Any]:

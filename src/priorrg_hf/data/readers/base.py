@@ -4,13 +4,16 @@ import csv
 import importlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..image_files import ImagePlaces, plain_path, scheme_of
 from ..schema import StudyError
+from ..values import DATE_ORDERS, Changes, normalize_id
 
 
 # format -> (module, class), in the order in which they are tried
@@ -18,6 +21,7 @@ READERS = {
     "hub": ("hub", "HubReader"),
     "iu-xray": ("iu_xray", "IUXrayReader"),
     "mimic-cxr": ("mimic_cxr", "MimicCxrReader"),
+    "r2gen": ("r2gen", "R2GenReader"),
     "annotation": ("annotation", "AnnotationReader"),
     "table": ("table", "TableReader"),
     "dicom": ("dicom", "DicomReader"),
@@ -37,6 +41,9 @@ class ReaderOptions:
         require_factual_serialization (`bool`, defaults to `True`): annotation: leave out items with an empty
             `findings_factual_serialization`, as the published training does.
         revision (`str`, *optional*): Hub: branch, tag or commit.
+        date_order (`str`, *optional*): `"day-first"` or `"month-first"`, for dates like `03/04/2021`; such are errors without it.
+        allow_outside_image_root (`bool`, defaults to `False`): read images that lie, or whose links lead, outside of the image root.
+        allow_urls (`bool`, defaults to `False`): let images be http and https addresses.
         cache_dir (`str`, *optional*): where indices are kept between runs.
         progress (`bool`, defaults to `False`): show a bar while files are indexed.
     """
@@ -46,15 +53,23 @@ class ReaderOptions:
     reports: str | None = None
     require_factual_serialization: bool = True
     revision: str | None = None
+    date_order: str | None = None
+    allow_outside_image_root: bool = False
+    allow_urls: bool = False
     cache_dir: str | None = None
     progress: bool = False
+
+    def __post_init__(self):
+        if self.date_order is not None and self.date_order not in DATE_ORDERS:
+            raise ValueError(f"date_order is one of {', '.join(DATE_ORDERS)}, got {self.date_order!r}")
 
 
 class Reader:
     """Reads one source. Subclasses set `name` and `expects`, and implement `detect`, `files` and `rows`.
 
     `maps_columns` says whether the option `columns` means anything. `notes` fills while `rows` is read: what a user should know
-    and what is no fault, such as columns that nobody reads.
+    and what is no fault, such as columns that nobody reads; `changes` counts values that were brought into another form.
+    `default_image_root` is where relative paths start without the option `image_root`; a reader that has none has no local images.
     """
 
     name: str = ""
@@ -64,6 +79,21 @@ class Reader:
     def __init__(self, source: str | os.PathLike, options: ReaderOptions):
         self.source, self.options = Path(source), options
         self.notes: list[str] = []
+        self.changes = Changes()
+
+    @property
+    def default_image_root(self) -> Path | None:
+        """Folder of the images where the option `image_root` isn't given."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+    @property
+    def image_root(self) -> Path | None:
+        """Folder of the images."""
+        return Path(self.options.image_root) if self.options.image_root else self.default_image_root
+
+    def image_places(self) -> ImagePlaces:
+        """The rule for the image paths of this source."""
+        return ImagePlaces(self.image_root, self.options.allow_outside_image_root, self.options.allow_urls)
 
     @classmethod
     def detect(cls, source: Path) -> str | None:
@@ -82,12 +112,17 @@ class Reader:
         """Studies in the order of the source; a study that can't be read is given as its `StudyError`."""
         raise TypeError(f"{type(self).__name__} cannot read a source")
 
-    def image_path(self, path: Any, default_root: Path) -> Any:
-        """An absolute path; URLs, absolute paths and anything that isn't text are left alone."""
-        if not isinstance(path, str) or not path.strip() or "://" in path:
+    def image_path(self, path: Any) -> Any:
+        """An absolute path; URLs and anything that isn't text are left alone. `file://` and backslashes are read as paths."""
+        if not isinstance(path, str) or not path.strip():
             return path
-        root = Path(self.options.image_root) if self.options.image_root else default_root
-        return os.path.abspath(os.path.join(root, path.strip()))
+        try:
+            path = plain_path(path, self.changes)
+        except ValueError:
+            return path.strip()  # refused with its reason where paths are judged
+        if scheme_of(path) is not None or re.match(r"[A-Za-z]:[\\/]", path):
+            return path
+        return os.path.abspath(os.path.join(self.image_root or "", path))
 
 
 def detect_reader(source: str | os.PathLike) -> tuple[str, str]:
@@ -136,7 +171,9 @@ def load_split_file(folder: Path) -> dict[str, str]:
         raise ValueError(f"{path}: expected an object of split -> list of patient ids")
     splits: dict[str, str] = {}
     for split, patients in content.items():
-        for patient in map(str, patients):
+        for patient in map(normalize_id, patients):
+            if patient is None:
+                continue
             if splits.setdefault(patient, split) != split:
                 problem = f"{path.name} has patient {patient!r} in {splits[patient]!r} and in {split!r}"
                 raise StudyError(f"of patient {patient}", "split", problem, "Keep the patient in one split")

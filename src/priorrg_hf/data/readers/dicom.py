@@ -19,7 +19,7 @@ from .base import Reader, Row
 
 
 # another number where the content of the index changes its meaning
-_INDEX_VERSION = 2
+_INDEX_VERSION = 3
 _SKIPPED = {"DICOMDIR", ".DS_Store"}
 _COLUMNS = (
     "path, size, modified, patient, study, acquired, view, laterality, image, modality, indication, history, error"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..schema import StudyError
+from ..schema import StudyError, view_family
+from ..values import is_placeholder, normalize_id
 from .base import Reader, Row, read_csv
 
 
@@ -34,29 +35,34 @@ class IUXrayReader(Reader):
     def files(self) -> list[Path]:
         return [self.source / "indiana_reports.csv", self.source / "indiana_projections.csv"]
 
+    @property
+    def default_image_root(self) -> Path:
+        return next(self.source / name for name in _FOLDERS if (self.source / name).is_dir())
+
     def rows(self) -> Iterator[Row]:
-        root = next(self.source / name for name in _FOLDERS if (self.source / name).is_dir())
         images: dict[str, list[dict[str, Any]]] = {}
         for _, record in read_csv(self.source / "indiana_projections.csv", ("uid", "filename")):
-            entry = {
-                "image": self.image_path(record["filename"], root),
-                "view": record.get("projection", "").strip().upper() or None,
-            }
-            images.setdefault(record["uid"], []).append(entry)
+            entry = {"image": self.image_path(record["filename"]), "view": record.get("projection")}
+            images.setdefault(normalize_id(record["uid"]), []).append(entry)
         for line, record in read_csv(self.source / "indiana_reports.csv", ("uid", "findings")):
-            where, uid = f"indiana_reports.csv line {line}", record["uid"]
+            where, uid = f"indiana_reports.csv line {line}", normalize_id(record["uid"], self.changes)
             if uid not in images:
                 yield where, StudyError(uid, "images", "no projection is listed", "Add it to indiana_projections.csv")
                 continue
-            yield where, _study(record, sorted(images[uid], key=lambda entry: entry["view"] != "FRONTAL"))
+            images_of_study = sorted(images[uid], key=lambda entry: view_family(entry["view"]) != "frontal")
+            yield where, self._study(uid, record, images_of_study)
 
-
-def _study(record: dict[str, str], images: list[dict[str, Any]]) -> dict[str, Any]:
-    problems = [name.strip() for name in (record.get("Problems") or "").split(";") if name.strip()]
-    return {
-        "study_id": record["uid"],
-        "patient_id": record["uid"],
-        "images": images,
-        **{name: record.get(name) for name in ("indication", "comparison", "findings", "impression")},
-        "labels": dict.fromkeys(problems, 1.0) or None,
-    }
+    def _study(self, uid: str, record: dict[str, str], images: list[dict[str, Any]]) -> dict[str, Any]:
+        problems = [name.strip() for name in (record.get("Problems") or "").split(";") if name.strip()]
+        texts = {name: record.get(name) for name in ("indication", "comparison", "findings", "impression")}
+        for name in ("findings", "impression"):
+            if texts[name] and is_placeholder(texts[name]):  # "XXXX." is what anonymisation left of a report
+                self.changes.note("placeholder", f"{name}: {texts[name].strip()}", "empty")
+                texts[name] = None
+        return {
+            "study_id": uid,
+            "patient_id": uid,
+            "images": images,
+            **texts,
+            "labels": dict.fromkeys(problems, 1.0) or None,
+        }

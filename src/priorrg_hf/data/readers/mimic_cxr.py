@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...model.dicom_priorrg import dicom_time
 from ..schema import StudyError, normalize_split
+from ..values import normalize_id
 from .base import Reader, Row, read_csv
 from .report_sections import report_sections
 
@@ -41,6 +43,10 @@ class MimicCxrReader(Reader):
             self.source = self.source.parent
         self.root = self.source if (self.source / "files").is_dir() else _files_folder(self.source)
 
+    @property
+    def default_image_root(self) -> Path:
+        return self.root
+
     def files(self) -> list[Path]:
         tables = [_table(self.source, kind) for kind in ("metadata", "split", "chexpert")]
         reports = self._reports_place()
@@ -52,6 +58,8 @@ class MimicCxrReader(Reader):
             raise FileNotFoundError(f"{self.source} has no mimic-cxr-*-metadata.csv or .csv.gz")
         with tempfile.TemporaryDirectory(prefix="priorrg-mimic-") as folder:
             database = sqlite3.connect(Path(folder) / "tables.sqlite")
+            self.has_split = _table(self.source, "split") is not None
+            self.studies = self.without_report = self.without_date = 0
             try:
                 self._fill(database, metadata)
                 with _Reports(self._reports_place(), self.root) as reports:
@@ -59,6 +67,16 @@ class MimicCxrReader(Reader):
                         yield self._study(database, images, reports)
             finally:
                 database.close()
+        if self.without_report:
+            self.notes.append(
+                f"{self.without_report:,} of {self.studies:,} studies have no report text (--reports says where they are)"
+            )
+        if self.without_date:
+            self.notes.append(
+                f"{self.without_date:,} of {self.studies:,} studies have no date that can be read: they have no prior by time"
+            )
+        if not self.has_split:
+            self.notes.append("there is no split table: patients are placed by a hash of their id")
 
     def _reports_place(self) -> Path | None:
         if self.options.reports:
@@ -72,15 +90,19 @@ class MimicCxrReader(Reader):
     def _fill(self, database: sqlite3.Connection, metadata: Path) -> None:
         wanted = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
         database.execute("CREATE TABLE image (dicom TEXT, subject TEXT, study TEXT, view TEXT, date TEXT, time TEXT)")
-        database.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?)", _values(metadata, wanted))
+        # ViewPosition is empty for some images whose coded view is not
+        images = self._values(metadata, wanted, {"ViewPosition": "ViewCodeSequence_CodeMeaning"})
+        database.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?)", images)
         database.execute("CREATE INDEX image_order ON image (subject, study, dicom)")
         # the split table is by image, and all images of a study have the same
         database.execute("CREATE TABLE split (study TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID")
         if split := _table(self.source, "split"):
-            database.executemany("INSERT OR IGNORE INTO split VALUES (?, ?)", _values(split, ("study_id", "split")))
+            database.executemany(
+                "INSERT OR IGNORE INTO split VALUES (?, ?)", self._values(split, ("study_id", "split"))
+            )
         database.execute("CREATE TABLE label (study TEXT, name TEXT, value TEXT)")
         if chexpert := _table(self.source, "chexpert"):
-            database.executemany("INSERT INTO label VALUES (?, ?, ?)", _labels(chexpert))
+            database.executemany("INSERT INTO label VALUES (?, ?, ?)", self._labels(chexpert))
             database.execute("CREATE INDEX label_study ON label (study)")
 
     def _study(self, database: sqlite3.Connection, images: list[tuple], reports: "_Reports") -> Row:
@@ -93,6 +115,15 @@ class MimicCxrReader(Reader):
                 study, "findings", f"its report can't be read ({error})", "Repair or remove the file"
             )
         split = database.execute("SELECT name FROM split WHERE study = ?", (study,)).fetchone()
+        if self.has_split and split is None:
+            remedy = (
+                "Add it to the split table, or take that table away, so that patients are placed by a hash of their id"
+            )
+            return where, StudyError(study, "split", "the study isn't in the split table", remedy)
+        acquired = dicom_time(date, time)
+        self.studies += 1
+        self.without_report += text is None
+        self.without_date += acquired is None
         labels = database.execute("SELECT name, value FROM label WHERE study = ?", (study,)).fetchall()
         folder = f"files/p{subject[:2]}/p{subject}/s{study}"
         row: dict[str, Any] = {
@@ -100,13 +131,13 @@ class MimicCxrReader(Reader):
             "patient_id": subject,
             "images": [
                 {
-                    "image": self.image_path(f"{folder}/{dicom}.jpg", self.root),
+                    "image": self.image_path(f"{folder}/{dicom}.jpg"),
                     "view": view or None,
                     "image_id": dicom,
                 }
                 for dicom, _, _, view, _, _ in images
             ],
-            "acquired": _timestamp(date, time),
+            "acquired": acquired,
             "labels": dict(labels) or None,
             "split": normalize_split(split[0]) if split else None,
         }
@@ -115,6 +146,26 @@ class MimicCxrReader(Reader):
             {name: sections.get(name) for name in ("indication", "history", "findings", "impression", "comparison")}
         )
         return where, row
+
+    def _values(
+        self, path: Path, names: tuple[str, ...], otherwise: dict[str, str] | None = None
+    ) -> Iterator[tuple[str, ...]]:
+        for line, record in read_csv(path, names):
+            for name, other in (otherwise or {}).items():
+                record[name] = record[name].strip() or record.get(other, "")
+            for name in ("subject_id", "study_id"):
+                if name in names:
+                    record[name] = normalize_id(record[name], self.changes) or ""
+                    if not record[name].isdigit():
+                        raise ValueError(f"{path} line {line}: {name} {record[name]!r} is no whole number")
+            yield tuple(record[name].strip() for name in names)
+
+    def _labels(self, path: Path) -> Iterator[tuple[str, str, str]]:
+        for _, record in read_csv(path, ("study_id",)):
+            study = normalize_id(record["study_id"], self.changes)
+            for name, value in record.items():
+                if name not in ("", "subject_id", "study_id") and value:
+                    yield study, name, value
 
 
 def _table(folder: Path, kind: str) -> Path | None:
@@ -127,18 +178,6 @@ def _files_folder(source: Path) -> Path:
     return next((path.parent for path in sorted(source.glob("*/files")) if path.is_dir()), source)
 
 
-def _values(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for _, record in read_csv(path, names):
-        yield tuple(record[name].strip() for name in names)
-
-
-def _labels(path: Path) -> Iterator[tuple[str, str, str]]:
-    for _, record in read_csv(path, ("study_id",)):
-        for name, value in record.items():
-            if name not in ("", "subject_id", "study_id") and value:
-                yield record["study_id"].strip(), name, value
-
-
 def _studies(database: sqlite3.Connection) -> Iterator[list[tuple]]:
     """Images of one study after the other; frontal ones first, as the main image is the first frontal one anyway."""
     group: list[tuple] = []
@@ -149,18 +188,6 @@ def _studies(database: sqlite3.Connection) -> Iterator[list[tuple]]:
         group.append(row)
     if group:
         yield group
-
-
-def _timestamp(date: str, time: str) -> str | None:
-    """`21800506` and `213014.531` (leading zeros may be lost: `91513.062` is 09:15:13)."""
-    if len(date) != 8 or not date.isdigit():
-        return None
-    whole, _, fraction = time.partition(".")
-    if not whole.isdigit() or len(whole) > 6:
-        return f"{date[:4]}-{date[4:6]}-{date[6:]}"
-    whole = whole.zfill(6)
-    text = f"{date[:4]}-{date[4:6]}-{date[6:]}T{whole[:2]}:{whole[2:4]}:{whole[4:]}"
-    return text + (f".{fraction[:6]:0<6}" if fraction.strip("0").isdigit() else "")
 
 
 class _Reports:

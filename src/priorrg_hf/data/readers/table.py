@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schema import TEXT_FIELDS, StudyError
+from ..values import normalize_id
 from .base import Reader, ReaderOptions, Row, check_columns, check_fields, load_split_file, open_text
 
 
@@ -41,6 +42,7 @@ TABLE_FIELDS = STUDY_FIELDS + IMAGE_FIELDS + PRIOR_FIELDS
 ALIASES = {"view": "view_position", "prior_view": "prior_view_position"}
 # what table libraries write for an empty cell
 _NOT_A_VALUE = {"nan", "NaN", "NaT", "<NA>"}
+_KEYS = object()  # the columns that a record had, beside its fields
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz")
 
 
@@ -55,8 +57,7 @@ class TableReader(Reader):
             self.source = _table_in(self.source) or self.source / "studies.csv"
         check_fields(self.options.columns, TABLE_FIELDS)
         self.wanted = {self.options.columns.get(name, name) for name in TABLE_FIELDS} | set(ALIASES.values())
-        self.root = self.source.parent
-        self.splits = load_split_file(self.root)
+        self.splits = load_split_file(self.source.parent)
 
     @classmethod
     def detect(cls, source: Path) -> str | None:
@@ -65,8 +66,12 @@ class TableReader(Reader):
         found = _table_in(source) if source.is_dir() else None
         return f"the folder holds {found.name}" if found else None
 
+    @property
+    def default_image_root(self) -> Path:
+        return self.source.parent
+
     def files(self) -> list[Path]:
-        return [path for path in (self.source, self.root / "splits.json") if path.exists()]
+        return [path for path in (self.source, self.source.parent / "splits.json") if path.exists()]
 
     def count(self) -> int | None:
         if self.source.suffix == ".parquet":
@@ -105,7 +110,7 @@ class TableReader(Reader):
             if rename is None or self._ragged:
                 seen.update(dict.fromkeys(record))
                 rename = self._renaming(list(record))
-            yield where, {field: record.get(column) for field, column in rename.items()}
+            yield where, {_KEYS: list(record), **{field: record.get(column) for field, column in rename.items()}}
         if seen and self._ragged:
             check_columns(seen, self.options.columns, self.source)
         unread = [name for name in seen if name and name not in self.wanted]
@@ -137,10 +142,19 @@ class TableReader(Reader):
 
     def _study(self, record: Mapping[str, Any]) -> dict[str, Any]:
         study = {name: record.get(name) for name in STUDY_FIELDS}
+        for name in ("study_id", "patient_id"):
+            if self._ragged and name not in record:
+                keys = ", ".join(record.get(_KEYS, ())) or "none"
+                remedy = "Give every line both ids, or map them with --column"
+                raise StudyError(
+                    str(study["study_id"] or "without id"), name, f"the key is missing; the line has {keys}", remedy
+                )
+            if isinstance(study[name], (str, int, float)):  # rows of one study are told by their ids
+                study[name] = normalize_id(study[name], self.changes)
         if isinstance(study["labels"], str):
             study["labels"] = _json_value(study["labels"], study["study_id"], "labels")
         if not study["split"]:
-            study["split"] = self.splits.get(str(study["patient_id"]).strip())
+            study["split"] = self.splits.get(study["patient_id"])
         study["images"] = self._images(record)
         study["prior"] = self._prior(record)
         return study
@@ -191,8 +205,8 @@ class TableReader(Reader):
 
     def _resolved(self, image: Any) -> Any:
         if isinstance(image, Mapping) and not image.get("bytes") and image.get("path"):
-            return {"bytes": None, "path": self.image_path(image["path"], self.root)}
-        return self.image_path(image, self.root)
+            return {"bytes": None, "path": self.image_path(image["path"])}
+        return self.image_path(image)
 
 
 def _is_empty(value: Any) -> bool:
