@@ -19,6 +19,7 @@ from priorrg_hf.cli import app
 from priorrg_hf.evaluation import card, errors, scoring, worst_page
 from priorrg_hf.evaluation.report_file import ReportRow, read_reports
 from priorrg_hf.metrics import temporal_scores, text_overlap
+from priorrg_hf.metrics.chexpert14 import chexpert14_scores
 
 
 FAST = ("bleu", "rouge_l", "cider")
@@ -58,6 +59,7 @@ def test_scores_are_those_of_the_plain_functions():
     plain = {
         **text_overlap(predictions, references, metrics=FAST),
         **temporal_scores(predictions, references, [row.has_prior for row in rows]),
+        **chexpert14_scores(predictions, references),
     }
     assert {name: interval.value for name, interval in scored.scores["full"].items()} == pytest.approx(
         plain, nan_ok=True

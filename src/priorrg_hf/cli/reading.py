@@ -98,6 +98,8 @@ def _texts(text: str, columns: dict[str, str]) -> list[tuple[str, str]]:
     if path.suffix.lower() in TABLES:
         from ..evaluation.report_file import read_reports
 
+        if "prediction" in columns:  # one text column is enough here
+            columns = {"reference": columns["prediction"], **columns}
         return [(row.example_id, row.prediction) for row in read_reports(path, columns=columns or None)]
     try:
         return [(path.name, path.read_text(encoding="utf-8"))]

@@ -18,6 +18,9 @@ _NONE = frozenset(("none", "no", "nil", "not available", "unavailable", "n/a", "
 _OPPOSITE = {"left": "right", "right": "left"}
 
 
+_STEPS = 12  # of a course told in a report, the last; so that reading stays linear in the length of the text
+
+
 @dataclass(slots=True, eq=False)
 class Fact:
     """What is known so far of one finding on one side."""
@@ -605,6 +608,7 @@ def _take_events(fact: Fact, events: list[Event]) -> None:
         if event.chunk.note == "reaccum" and any(e.label == "resolved" for e in fact.events):
             event = Event("new", event.weak, event.chunk, event.side, event.earlier, event.step)
         fact.events.append(event)
+    del fact.events[:-_STEPS]
 
 
 def _distinct(mentions: list[Mention]) -> list[Mention]:

@@ -20,8 +20,10 @@ _TOKEN = re.compile(
 )
 # A full stop after these ends no sentence.
 _NO_STOP = frozenset(
-    ("vs", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp")
+    ("vs", "versus", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp")
 )
+# Adjectives that are written short with a full stop: what they belong to follows.
+_SHORTENED = frozenset(("moderate", "small", "minimal", "severe", "large", "left", "right", "possible", "probable", "bilateral", "trace", "slight"))  # fmt: skip
 _HEADING_WORDS = 7
 
 
@@ -148,6 +150,14 @@ def _ends(tokens: list[Token], index: int, text: str) -> bool:
     return False
 
 
+def _shortens(tokens: list[Token], index: int) -> bool:
+    """Whether the full stop belongs to a word written short, with what it describes to follow."""
+    if index == 0 or index + 1 == len(tokens):
+        return False
+    before = tokens[index - 1]
+    return before.text in _SHORTENED and before.end - before.start != len(before.text)
+
+
 def _line_ends(tokens: list[Token], index: int, text: str) -> bool:
     """A line break ends a sentence unless the line was full and the next goes on in small letters: reports are often wrapped."""
     here = tokens[index].start
@@ -162,6 +172,8 @@ def _sentences(tokens: list[Token], text: str) -> list[list[Token]]:
     sentences: list[list[Token]] = []
     current: list[Token] = []
     for index, token in enumerate(tokens):
+        if token.text == "." and _shortens(tokens, index):
+            continue  # "mod. L eff."
         ends = token.text in ".!?\n" and _ends(tokens, index, text)
         if token.text != "\n" or (ends and current):
             current.append(token)
