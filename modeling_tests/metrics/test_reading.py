@@ -300,9 +300,9 @@ def test_shuffled_words_never_fail():
 def test_time_is_linear_in_length(unit):
     def seconds(length: int) -> float:
         text = (unit * (length // len(unit) + 1))[:length]
-        start = time.perf_counter()
+        start = time.process_time()
         read_report(text)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(2_000)
     short, long = seconds(50_000), seconds(200_000)

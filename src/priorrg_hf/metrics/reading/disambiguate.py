@@ -71,6 +71,8 @@ def _numbered(chunks: list[Chunk]) -> list[Chunk]:
 
 def _greater_than(chunks: list[Chunk]) -> list[Chunk]:
     """ "right effusion greater than left": both sides have one."""
+    if not any(c.text == "than" for c in chunks):
+        return chunks
     result: list[Chunk] = []
     index = 0
     while index < len(chunks):

@@ -688,6 +688,8 @@ def _surely_compares(chunks: list[Chunk], index: int) -> bool:
 
 def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
     """The sentence without history, questions and advice, and without what says that there is nothing to compare with."""
+    if not any(c.tag in ("HISTORY", "ADVICE", "FOLLOW", "NOCMP") for c in chunks):
+        return chunks
     result: list[Chunk] = []
     skipping: str | None = None
     advice = any(c.tag == "ADVICE" for c in chunks)

@@ -23,7 +23,7 @@ _NO_STOP = frozenset(
     ("vs", "versus", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp")
 )
 # Adjectives that are written short with a full stop: what they belong to follows.
-_SHORTENED = frozenset(("moderate", "small", "minimal", "severe", "large", "left", "right", "possible", "probable", "bilateral", "trace", "slight"))  # fmt: skip
+_SHORTENED = frozenset(("moderate", "small", "minimal", "severe", "large", "possible", "probable", "trace", "slight"))  # fmt: skip
 _HEADING_WORDS = 7
 
 
@@ -150,12 +150,15 @@ def _ends(tokens: list[Token], index: int, text: str) -> bool:
     return False
 
 
-def _shortens(tokens: list[Token], index: int) -> bool:
+def _shortens(tokens: list[Token], index: int, text: str) -> bool:
     """Whether the full stop belongs to a word written short, with what it describes to follow."""
     if index == 0 or index + 1 == len(tokens):
         return False
-    before = tokens[index - 1]
-    return before.text in _SHORTENED and before.end - before.start != len(before.text)
+    before, following = tokens[index - 1], tokens[index + 1]
+    if before.text not in _SHORTENED or before.end - before.start == len(before.text):
+        return False
+    word = text[following.start : following.end]
+    return word.islower() or len(word) == 1 or (word.isupper() and word != "NO")
 
 
 def _line_ends(tokens: list[Token], index: int, text: str) -> bool:
@@ -172,7 +175,7 @@ def _sentences(tokens: list[Token], text: str) -> list[list[Token]]:
     sentences: list[list[Token]] = []
     current: list[Token] = []
     for index, token in enumerate(tokens):
-        if token.text == "." and _shortens(tokens, index):
+        if token.text == "." and _shortens(tokens, index, text):
             continue  # "mod. L eff."
         ends = token.text in ".!?\n" and _ends(tokens, index, text)
         if token.text != "\n" or (ends and current):
@@ -200,7 +203,7 @@ def chunk(tokens: list[Token]) -> list[Chunk]:
                 found, length = branch[""], reach - index
         if found is not None:
             first, last = words[index], words[index + length - 1]
-            text = " ".join(w.text for w in words[index : index + length])
+            text = first.text if length == 1 else " ".join([w.text for w in words[index : index + length]])
             chunks.append(Chunk(found.tag, found.value, found.flags, text, first.start, last.end, found.note))
             index += length
             continue
