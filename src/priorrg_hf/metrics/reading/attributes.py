@@ -79,7 +79,7 @@ def _trailing_side(clause: Clause) -> None:
         while before >= 0 and chunks[before].tag in ("ART", "PREP"):
             before -= 1
         follows = index + 1
-        while follows < len(chunks) and chunks[follows].tag == "LUNG":
+        while follows < len(chunks) and (chunks[follows].tag in ("LUNG", "NUM") or chunks[follows].tag in ("W", "PREP") and clause.mentions[:1] and clause.mentions[0].finding == "fracture"):  # fmt: skip
             follows += 1
         ends = follows >= len(chunks) or chunks[follows].tag in ("COMMA", "STOP", "PAREN", "DASH")
         if before < 0 or chunks[before].tag not in ("COMMA", "PAREN", "DASH") or not ends:

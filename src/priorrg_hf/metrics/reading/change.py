@@ -58,6 +58,7 @@ def attach_changes(clause: Clause) -> list[tuple[int, Event]]:
         elif chunk.tag == "CHG" and chunk.value != "size":
             left += _attach(clause, index, chunk)
     _so_has(clause)
+    _further_enlargement(clause)
     _compare_sizes(clause)
     _compare_measures(clause)
     return left
@@ -157,6 +158,17 @@ def _compare_measures(clause: Clause) -> None:
         clause.mentions[0].events.append(
             Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one])
         )
+
+
+def _further_enlargement(clause: Clause) -> None:
+    """ "Enlargement of the heart" describes; "interval enlargement of the heart" compares."""
+    for mention in clause.mentions:
+        words = clause.chunks[mention.first : mention.index]
+        if mention.chunk.text.startswith(("enlargement of", "widening of")) and not mention.events:
+            mark = next((c for c in words if c.text in ("interval", "further", "in the interval")), None)
+            if mark is not None:
+                mention.events.append(Event("increased", False, mark))
+                mention.compares = True
 
 
 def _so_has(clause: Clause) -> None:

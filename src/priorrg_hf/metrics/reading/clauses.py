@@ -105,7 +105,9 @@ def split_clauses(chunks: list[Chunk]) -> list[list[Chunk]]:
                 continue
             parts.append([])
         elif chunk.tag in ("COMMA", "CONJ", "STOP", "DASH") and (
-            _side_takes_up(chunks, index) or _new_sentence(chunks, index) or _next_subject(chunks, index, parts)
+            _side_takes_up(chunks, index)
+            or (_new_sentence(chunks, index) and _says_something(parts[-1]))
+            or _next_subject(chunks, index, parts)
         ):
             parts.append([])
         else:
@@ -194,6 +196,11 @@ def _finding_in_phrase(chunks: list[Chunk], position: int) -> bool:
     ):
         position += 1
     return position < len(chunks) and chunks[position].tag == "FIND"
+
+
+def _says_something(part: list[Chunk]) -> bool:
+    """ "On the left, it has resolved": a place alone is no statement."""
+    return any(c.tag in ("FIND", "CHG", "V", "CLEAR", "NEGPOST", "DEVSTATE", "LUNG") for c in part)
 
 
 def _new_sentence(chunks: list[Chunk], index: int) -> bool:

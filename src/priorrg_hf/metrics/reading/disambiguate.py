@@ -147,9 +147,7 @@ def _hedge(chunks: list[Chunk], index: int) -> None:
             chunk.tag, chunk.value = "SIDE", "bilateral"
     elif chunk.text in ("may", "might", "could", "would"):
         following = _next(chunks, index, ("ADV", "W"))
-        if chunk.text == "would" and not (
-            following is not None and following.text in ("be", "suggest", "favor", "favour")
-        ):
+        if chunk.text == "would" and not (following is not None and following.text in ("suggest", "favor", "favour")):
             chunk.tag = "W"
     elif chunk.text in ("raised", "borderline") and _next(chunks, index) is None:
         chunk.tag = "HEDGEPOST"
@@ -479,9 +477,12 @@ def _apparent_changes(chunks: list[Chunk]) -> None:
 
 def _deny_negation(chunks: list[Chunk], index: int) -> None:
     """ "It would be wrong to call the lungs free of nodules.": they are there."""
-    for following in chunks[index + 1 : index + 6]:
+    for following in chunks[index + 1 : index + 8]:
         if following.tag in ("NEG", "CLEAR"):
             following.tag = "ASSERT"
+            return
+        if following.tag == "CHG":
+            following.denied = True  # "It would be an error to call the effusion smaller."
             return
 
 

@@ -185,9 +185,11 @@ class Document:
             )
             if known is not None and (pronoun is not None or place == 0):
                 stand_ins.append(Chunk("SIDE", known, "", "@", chunks[0].start, chunks[0].start))
-            stand_ins.append(
-                Chunk("FIND", mention.finding, mention.kind, "@", spot.start, spot.end, "@" + (mention.presence or ""))
+            another = any(c.text in ("one", "ones") for c in chunks) and not any(
+                c.tag in ("NEG", "NOT") for c in chunks
             )
+            presence = "present" if another else mention.presence or ""  # "no large effusion, but a small one"
+            stand_ins.append(Chunk("FIND", mention.finding, mention.kind, "@", spot.start, spot.end, f"@{presence}"))
         rest = chunks[place + 1 :] if pronoun is not None else chunks[place:]
         return [*chunks[:place], *stand_ins, *rest]
 
@@ -479,6 +481,7 @@ class Document:
                 fact.words, fact.explains = mention.chunk.text, True
                 if follows:
                     fact.presence = mention.chunk.note[1:] or "present"
+                    fact.presence_chunk = None
             fact.explains = fact.explains and mention.explains
             said = told.presence_chunk is not None
             if follows:

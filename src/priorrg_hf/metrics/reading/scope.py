@@ -187,7 +187,7 @@ def _ends_scope(chunk: Chunk, negation: Chunk) -> bool:
     if chunk.tag == "COMMA":
         return True
     if chunk.tag == "V":
-        return negation.tag == "NEG"
+        return negation.tag == "NEG" and negation.value != "nor"
     return chunk.tag == "HEDGEPOST"
 
 
