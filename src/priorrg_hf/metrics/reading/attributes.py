@@ -82,7 +82,7 @@ def _trailing_side(clause: Clause) -> None:
         while follows < len(chunks) and (chunks[follows].tag in ("LUNG", "NUM") or chunks[follows].tag in ("W", "PREP") and clause.mentions[:1] and clause.mentions[0].finding == "fracture"):  # fmt: skip
             follows += 1
         ends = follows >= len(chunks) or chunks[follows].tag in ("COMMA", "STOP", "PAREN", "DASH")
-        if before < 0 or chunks[before].tag not in ("COMMA", "PAREN", "DASH") or not ends:
+        if before < 0 or chunks[before].tag not in ("COMMA", "PAREN", "DASH", "SEV") or not ends:
             continue
         if any(c.text in ("tip", "terminates", "ending", "terminating", "lead", "leads") for c in chunks[:index]):
             continue

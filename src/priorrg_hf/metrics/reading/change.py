@@ -291,7 +291,7 @@ def _is_earlier(clause: Clause, index: int) -> bool:
         return True
     for position, chunk in enumerate(before):
         if chunk.text in _EARLIER and not any(
-            c.tag in ("COMMA", "FIND", "CONJ", "NOW", "SEP") for c in before[position + 1 :]
+            c.tag in ("COMMA", "FIND", "CONJ", "NOW", "SEP", "CHG", "V") for c in before[position + 1 :]
         ):
             return True
     return False
@@ -310,6 +310,8 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
             return _attributive(clause, index, mention), None
         if mention.index < index < mention.last:
             return [mention], None
+    if chunk.note == "forward":
+        return [m for m in clause.mentions if m.index > index][:1], None
     if _is_noun(chunk):
         target = _after_noun(clause, index)
         if target is not None:

@@ -161,6 +161,8 @@ def _severity(chunks: list[Chunk], index: int) -> None:
     if following is None:
         return
     adverb = chunk.text in _GRADING
+    if following.text == "enlargement" and any(c.tag == "FIND" and c.flags == "organ" for c in chunks):
+        return
     if following.tag == "CHG":
         size = following.note == "size" or following.text in ("enlarged", "widened")
         noun = following.text in _NOUNS or (following.flags and not set(following.flags) & set("apv"))

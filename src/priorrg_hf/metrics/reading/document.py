@@ -82,6 +82,7 @@ class Document:
         findings = [
             c for c in subject if c.tag == "FIND" and known[c.value].kind != "other" and c.value != "support_devices"
         ]
+        subject = [c for c in subject if c.tag != "FIND" or c in findings]
         if not findings and any(c.tag == "CHG" for c in sentence.heading):
             end = sentence.heading[-1].end  # "Unchanged: left effusion, cardiomegaly."
             return [*disambiguate(list(sentence.heading)), Chunk("COLON", ":", "", ":", end, end), *chunks]
@@ -656,13 +657,18 @@ def _starts_with_side(chunks: list[Chunk]) -> bool:
     return len(body) == 2 and body[0].tag == "SIDE" and body[1].tag in ("V", "CHG")
 
 
+_PLACE_WORDS = frozenset(("upper lobe", "lower lobe", "mid zone", "upper zone", "lower zone", "upper", "lower", "mid", "costophrenic", "chest", "hemithorax", "side", "upper lobes", "lower lobes", "apical", "basal", "perihilar", "lateral", "upper lung", "lower lung", "mid lung"))  # fmt: skip
+
+
 def _is_place(chunks: list[Chunk], chunk: Chunk) -> bool:
     """Whether a side before the findings tells where they are: "on the right", "the right lung contains", "right: ..."."""
     index = chunks.index(chunk)
     following = chunks[index + 1] if index + 1 < len(chunks) else None
     before = chunks[max(0, index - 2) : index]
     return (
-        index < 2 or any(c.tag == "PREP" for c in before) or (following is not None and following.tag in ("LUNG", "W"))
+        index < 2
+        or any(c.tag == "PREP" for c in before)
+        or (following is not None and (following.tag == "LUNG" or following.text in _PLACE_WORDS))
     )
 
 

@@ -60,6 +60,8 @@ def _judge_organ(clause: Clause, mention: Mention, words: list[Chunk]) -> None:
         mention.presence, mention.presence_chunk = "uncertain" if hedge else "present", big
         if not _became(clause, big):
             big.value = "size"
+    elif big is not None and big.text in ("increased", "increased in size") and not _became(clause, big) and not negated and not any(c.tag in ("CMP", "CMPW", "NOW") for c in clause.chunks):  # fmt: skip
+        mention.presence, mention.presence_chunk, big.value = "uncertain" if hedge else "present", big, "size"
     elif normal is not None and not (negated and not normal.text.startswith("not")):
         mention.presence, mention.presence_chunk = "absent", normal
     elif big is not None:

@@ -478,7 +478,9 @@ def _parts_hedge(clause: Clause, mention: Mention, between: list[Chunk], rest: l
     if any(c.tag == "CONJ" and c.value == "or" for c in between):
         return False
     if any(c.tag == "COMMA" for c in between) and not any(c.tag == "CONJ" for c in between):
-        return not _ends_in_or(clause, rest)
+        after = clause.chunks[mention.last : mention.last + 3]
+        either = any(c.tag == "CONJ" and c.value == "or" for c in after)  # "edema, pneumonia, or both"
+        return not (either or _ends_in_or(clause, rest))
     words = clause.chunks[mention.first : mention.index]
     return any(c.tag in ("SEV", "CHG", "SIDE") or c.text in ("a", "an", "the") for c in words)
 

@@ -300,7 +300,8 @@ def _heading_start(tokens: list[Token], colon: int, text: str, first: int, is_co
     known = tables.headings()
     for begin in range(start, colon):  # a known heading inside the sentence: "... clear IMPRESSION: ..."
         words = tuple(t.text for t in tokens[begin:colon] if t.text.isalnum())
-        if words in known and (begin == first or text[tokens[begin].start].isupper()):
+        capital = text[tokens[begin].start].isupper() and not text[tokens[begin - 1].start].isupper()
+        if words in known and (begin == first or capital):
             return begin
     if not is_colon:
         return None
