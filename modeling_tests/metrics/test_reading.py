@@ -292,6 +292,7 @@ def test_shuffled_words_never_fail():
         "4 . 5 ",
         "possible ",
         "effusion, ",
+        "Effusion larger. ",
         "(",
         "\n",
         "x",
@@ -332,6 +333,7 @@ def test_fourteen_classes():
     )
     assert labels["Support Devices"] == "present" and labels["Edema"] is None and labels["No Finding"] is None
     assert chexpert_labels("Lungs are clear. ETT in place.")["No Finding"] == "present"
+    assert chexpert14_scores(["Possible edema."], ["Edema."])["reader_14_micro_f1"] == 1.0
     scores = chexpert14_scores(["Effusion. Edema.", "Clear lungs."], ["Effusion.", "Clear lungs."])
     assert scores["reader_14_micro_f1"] == pytest.approx(2 * 2 / (3 + 2))
     assert scores["reader_14_macro_f1"] == pytest.approx((1 + 0 + 1) / 3)

@@ -699,16 +699,13 @@ def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
     """The sentence without history, questions and advice, and without what says that there is nothing to compare with."""
     if not any(c.tag in ("HISTORY", "ADVICE", "FOLLOW", "NOCMP") for c in chunks):
         return chunks
+    chunks = _without_missing_studies(chunks)
     result: list[Chunk] = []
     skipping: str | None = None
+    named = ended = False  # a finding of the scope has been named; its phrase has ended
     advice = any(c.tag == "ADVICE" for c in chunks)
     for index, chunk in enumerate(chunks):
         following = chunks[index + 1] if index + 1 < len(chunks) else None
-        if chunk.tag == "CMP" and any(c.tag == "NOCMP" for c in chunks[max(0, index - 3) : index]):
-            continue
-        if chunk.tag == "NOCMP":
-            result.append(Chunk("COMMA", ",", "", ",", chunk.start, chunk.end))
-            continue
         if chunk.tag in ("HISTORY", "ADVICE") or (chunk.tag == "FOLLOW" and advice):
             if chunk.tag != "HISTORY" and not any(c.tag in ("FIND", "LUNG") for c in result[-12:]):
                 result = [c for c in result if c.tag != "CHG"]
@@ -721,18 +718,27 @@ def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
         if skipping == "forward":
             # In run-on dictation the history ends where the next finding begins without a joint.
             ended = ended or (named and chunk.tag not in ("CONJ", "COMMA", "FIND"))
-            if chunk.tag == "FIND" and chunk.flags == "organ" or (ended and chunk.tag in ("FIND", "NEG")):
+            if (chunk.tag == "FIND" and chunk.flags == "organ") or (ended and chunk.tag in ("FIND", "NEG")):
                 skipping = None
                 result += _start_of_phrase(chunks, index)
-            elif chunk.tag in ("CONJ", "COMMA"):
-                named = ended = False
-            elif chunk.tag == "FIND":
-                named = True
-        if skipping == "procedure":
+            named = (named or chunk.tag == "FIND") and chunk.tag not in ("CONJ", "COMMA")
+            ended = ended and named
+        elif skipping == "procedure":
             if named and chunk.tag in ("SIDE", "SEV", "ART", "NEG", "FIND", "COMMA", "WITH", "NOW"):
                 skipping = None
             named = named or chunk.tag in ("W", "FIND", "DEVSTATE")
         if skipping is None or (skipping == "advice" and _still_there(chunks, index)):
+            result.append(chunk)
+    return result
+
+
+def _without_missing_studies(chunks: list[Chunk]) -> list[Chunk]:
+    """ "No prior for comparison" as a mark, so that it denies nothing else."""
+    result: list[Chunk] = []
+    for index, chunk in enumerate(chunks):
+        if chunk.tag == "NOCMP":
+            result.append(Chunk("COMMA", ",", "", ",", chunk.start, chunk.end))
+        elif not (chunk.tag == "CMP" and any(c.tag == "NOCMP" for c in chunks[max(0, index - 3) : index])):
             result.append(chunk)
     return result
 
