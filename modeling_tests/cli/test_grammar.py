@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -77,7 +78,7 @@ def test_places():
     """The model is the first argument, studies are --data, results go to --output; nothing else is positional."""
     for name, command in COMMANDS.items():
         arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
-        assert arguments in ([], ["model"], ["model", "repo_id"], ["checkpoint"]), name
+        assert arguments in ([], ["model"], ["model", "repo_id"], ["checkpoint"], ["text"]), name
         names = {parameter.name for parameter in command.params}
         if name in LONG:
             assert {"dry_run", "quiet", "log_file", "json_output", "output"} <= names, name
@@ -147,6 +148,8 @@ def test_each_command_with_modes_asks_the_table(call, said):
         (("data", "check", "-d", "x.csv", "-c", "findings=A", "-c", "findings=B"), "twice"),
         (("data", "check", "x.csv"), "--data/-d"),
         (("data", "check", "-d", "no/such/table.csv"), "Expected one of"),
+        (("generate", "phantom", "--image", "x.png", "--device", "cuda:99"), "cuda"),
+        (("generate", "phantom", "--image", "x.png", "--device", "warp"), "warp"),
         (("data", "convert", "-d", "x.csv"), "--output"),
         (("generate", "phantom"), "--image"),
         (("generate", "no/such/model", "--image", "x.png"), "no/such/model"),
@@ -174,6 +177,16 @@ def test_errors_are_one_line_and_exit_code_2(call, said, tmp_path, monkeypatch):
     assert result.stderr.count("error: ") == 1 and "Traceback" not in result.output
     assert said in " ".join(result.stderr.split())
     assert not list(tmp_path.iterdir()), "a call that fails leaves nothing behind"
+
+
+def test_misspelt_columns_fields_and_views_are_answered_with_the_nearest(tmp_path):
+    (tmp_path / "a.csv").write_text("study_id,patient_id,image,REPORT_TEXT\ns1,p1,a.png,Clear.\n")
+    for column, meant in (("findings=REPORT_TXT", "'REPORT_TEXT'"), ("finding=REPORT_TEXT", "'findings'")):
+        result = run("data", "check", "-d", tmp_path / "a.csv", "-c", column)
+        assert result.exit_code == 2 and f"did you mean {meant}" in result.stderr
+    Image.new("L", (64, 64)).save(tmp_path / "a.png")
+    result = run("generate", "phantom", "--image", tmp_path / "a.png", "--view-position", "LATREAL", "--device", "cpu")
+    assert result.exit_code == 2 and "Did you mean 'LATERAL'?" in result.stderr
 
 
 def test_a_failed_run_is_1_and_a_wrong_call_is_2(monkeypatch):

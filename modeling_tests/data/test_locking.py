@@ -18,10 +18,13 @@ import sys, time, os
 from priorrg_hf.data.locking import exclusive
 with exclusive(sys.argv[1], "priorrg test", folder=sys.argv[2] == "folder"):
     if sys.argv[3] == "fork":
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            os.write(writing, b"x")
             time.sleep(60)
             os._exit(0)
+        os.read(reading, 1)
         print("child", child, flush=True)
     print("held", flush=True)
     time.sleep(60)

@@ -59,7 +59,7 @@ EXAMPLES = {
 @pytest.mark.parametrize("symptom", EXAMPLES)
 def test_examples(symptom):
     text, expected = EXAMPLES[symptom]
-    assert report_sections(text) == {name: body for name, body in expected.items() if any(map(str.isalpha, body))}
+    assert report_sections(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_examples(symptom):
 def test_hostile_texts_take_linear_time(text):
     begin = time.perf_counter()
     report_sections(text)
-    assert time.perf_counter() - begin < 10
+    assert time.perf_counter() - begin < 5

@@ -166,6 +166,20 @@ def test_ids_that_differ_in_leading_zeros_are_told(tmp_path):
     assert any("leading zeros" in issue.message for issue in report.warnings)
 
 
+def test_patients_of_the_split_file_are_found_without_their_zeros(tmp_path):
+    patients = ("007", "8.0", "09", "10", "11")
+    rows = [
+        {"study_id": f"s{n}", "patient_id": patient, "image": "a.png", "findings": "x y."}
+        for n, patient in enumerate(patients)
+    ]
+    table = write_csv(tmp_path / "t.csv", rows)
+    (tmp_path / "splits.json").write_text(json.dumps({"test": [7, "008", 9.0], "train": ["010", "0010"]}))
+    studies = {row["patient_id"]: row["split"] for row in by_id(load_studies(table, split=None)).values()}
+    assert (studies["007"], studies["8"], studies["09"]) == ("test", "test", "test")
+    notes = [issue.message for issue in check_studies(table, images="skip").warnings]
+    assert any("2 patients are not in splits.json" in note and "10, 11" in note for note in notes)
+
+
 def test_the_order_of_dates_is_an_option_of_every_reader(tmp_path):
     rows = [{"study_id": "1", "patient_id": "p", "image": "a.png", "acquired": "03/04/2021", "findings": "x y."}]
     table = write_csv(tmp_path / "t.csv", rows)

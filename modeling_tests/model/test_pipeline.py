@@ -158,7 +158,12 @@ def test_bad_row_is_named(write, tmp_path, batch_size):
 
 @pytest.mark.parametrize(
     "key, meant",
-    [("images", "image"), ("prior_images", "prior_image"), ("view", "view_position"), ("prior", "prior_image")],
+    [
+        ("image_", "image"),
+        ("prior_images", "prior_image"),
+        ("view_positions", "view_position"),
+        ("context", "indication"),
+    ],
 )
 def test_misspelt_key_is_refused(write, key, meant):
     row = {"image": image(0), "study_id": "s9", key: "AP"}
@@ -166,6 +171,51 @@ def test_misspelt_key_is_refused(write, key, meant):
         del row["image"]
     with pytest.raises(ValueError, match=rf"row 0 \(study_id 's9'\): unknown key '{key}'; did you mean '{meant}'"):
         write([row])
+
+
+def test_a_study_record_is_taken_as_it_is(write, expected):
+    rows = studies()
+    records = []
+    for row in rows:
+        record = {
+            "study_id": row["study_id"],
+            "images": [
+                {"image": image(9), "view": "LATERAL", "image_id": None, "laterality": None},
+                {"image": row["image"], "view": row.get("view_position"), "image_id": None, "laterality": None},
+            ],
+            "indication": row.get("indication"),
+            "history": row.get("history"),
+            "prior": {"image": row["prior_image"], "view": row.get("prior_view_position"), "study_id": "p", "acquired": None, "days_before": 2.0}
+            if row.get("prior_image") is not None
+            else None,
+            "acquired": "2021-03-05",
+        }  # fmt: skip
+        if row.get("view_position") is None:  # nothing tells which is the frontal one: the first
+            record["images"].reverse()
+        records.append(record)
+    flat = [
+        {
+            {"view_position": "view", "prior_view_position": "prior_view"}.get(key, key): value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+    plain = [entry[0]["generated_text"] for entry in write(rows)]
+    for form in (records, flat):
+        assert [entry[0]["generated_text"] for entry in write(form)] == plain
+    assert write(records[0])[0]["acquired"] == "2021-03-05"
+    for empty in (None, dict.fromkeys(("study_id", "image", "view", "acquired", "days_before"))):
+        assert write({**records[0], "prior": empty})[0]["generated_text"] == plain[0]
+
+
+def test_a_prior_that_only_its_table_can_find_is_refused(write):
+    for prior in ("s1", {"study_id": "s1", "image": None}):
+        with pytest.raises(ValueError, match=r"study_id 's2'\), prior: it names another study .*load_studies"):
+            write({"image": image(0), "study_id": "s2", "prior": prior})
+    with pytest.raises(ValueError, match="view_position: 'PA', but view says 'AP'"):
+        write({"image": image(0), "view": "AP", "view_position": "PA"})
+    with pytest.raises(ValueError, match="images: there is no current image"):
+        write({"images": []})
 
 
 def test_missing_image_is_refused(write):

@@ -1,20 +1,28 @@
 """The cache of frozen vision features: equal to images, never stale, never damaged unnoticed."""
 
 import json
+import os
+import threading
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from training_helpers import (
     contrastive_trainer,
     example_rows,
     gradients_of_step,
     largest_difference,
+    picture,
     processor_and_config,
     report_trainer,
     stage_1_model,
     stage_2_model,
 )
 
+from priorrg_hf.data.file_writing import DiskFullError, OutputError
+from priorrg_hf.data.locking import LockedError, exclusive
+from priorrg_hf.training import feature_cache
 from priorrg_hf.training.feature_cache import FeatureCache, FeatureCacheError, precompute_features
 
 
@@ -156,3 +164,142 @@ def test_manifest_names_no_patient(setting):
     manifest = json.loads((tmp_path / "cache" / "manifest.json").read_text())
     assert "patient" not in json.dumps(manifest)
     assert manifest["dtype"] == "bfloat16" and manifest["layers"] == "last"
+
+
+def change_keeping_size_and_time(path, seed):
+    """Other content under the same name, size and modification time. (A BMP: its size does not depend on the content.)"""
+    before = os.stat(path)
+    picture(seed).save(path, format="BMP")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = os.stat(path)
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+@pytest.fixture
+def old_files(setting):
+    """The setting with images that were written long ago, so that their times vouch for them."""
+    processor, config, rows, folder = setting
+    for seed, path in enumerate(sorted((folder / "images").iterdir())):
+        picture(seed).save(path, format="BMP")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    return setting
+
+
+@pytest.mark.parametrize("field", ["image", "prior_image"])
+@pytest.mark.parametrize("reopened", [False, True])
+@pytest.mark.parametrize("settled", [False, True])
+def test_size_and_modification_time_alone_vouch_for_nothing(old_files, monkeypatch, field, reopened, settled):
+    processor, config, rows, folder = old_files
+    if settled:  # as if the files had been there for long
+        monkeypatch.setattr(feature_cache, "_SETTLED_NS", -1)
+    model = stage_1_model(config)
+    precompute_features(model, processor, rows, folder / "cache", progress=False)
+    cache = FeatureCache.open(folder / "cache", model, processor)
+    row = rows[1]
+    texts = {"indication": ["a"], "reports": ["b"], "report_task": "alignment", "study_ids": ["c"]}
+    cache.batch(processor, [row], texts)
+    change_keeping_size_and_time(row[field], 99)
+    if reopened:
+        cache = FeatureCache.open(folder / "cache", model, processor)
+    with pytest.raises(FeatureCacheError, match="new or changed image"):
+        cache.batch(processor, [row], texts)
+    facts = precompute_features(model, processor, rows, folder / "cache", progress=False)
+    assert facts["computed"] == 1
+
+
+def test_a_settled_file_is_read_once(old_files, monkeypatch):
+    monkeypatch.setattr(feature_cache, "_SETTLED_NS", -1)
+    processor, config, rows, folder = old_files
+    reads = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (reads.append(path), read(path))[1])
+    keys = feature_cache.ImageKeys()
+    for _ in range(3):
+        keys.key(rows[0]["image"])
+    assert len(reads) == 1
+    monkeypatch.setattr(feature_cache, "_SETTLED_NS", 2_000_000_000)
+    Path(rows[0]["image"]).touch()
+    keys.key(rows[0]["image"])
+    keys.key(rows[0]["image"])
+    assert len(reads) == 3, "a file changed just now may change again unseen"
+
+
+def test_an_image_that_changes_meanwhile_is_left_out(setting, monkeypatch):
+    processor, config, rows, folder = setting
+    changed = []
+
+    class Changing(type(processor)):
+        def __call__(self, images=None, **kwargs):
+            outputs = super().__call__(images=images, **kwargs)
+            if images and isinstance(images[0], str) and images[0] == rows[0]["image"] and not changed:
+                changed.append(picture(55).save(images[0]))
+            return outputs
+
+    monkeypatch.setattr(processor, "__class__", Changing)
+    facts = precompute_features(stage_1_model(config), processor, rows, folder / "cache", progress=False)
+    assert changed and len(facts["unreadable"]) == 1 and "changed while" in next(iter(facts["unreadable"].values()))
+    monkeypatch.undo()
+    again = precompute_features(stage_1_model(config), processor, rows, folder / "cache", progress=False)
+    assert again["computed"] == 1 and not again["unreadable"]
+
+
+def test_two_runs_fill_one_cache_one_after_the_other(setting):
+    processor, config, rows, folder = setting
+    failures = []
+
+    def second():
+        try:
+            precompute_features(stage_1_model(config), processor, rows, folder / "cache", progress=False)
+        except LockedError as error:
+            failures.append(str(error))
+
+    with exclusive(folder / "cache", "priorrg precompute", folder=True):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert len(failures) == 1 and "priorrg precompute (process" in failures[0]
+    second()
+    assert len(FeatureCache(folder / "cache")) == 9 and len(failures) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "features-00000.safetensors", "features-mine.json", "unreadable.json"]
+)
+def test_files_of_others_are_no_cache(setting, name):
+    processor, config, rows, folder = setting
+    (folder / "cache").mkdir()
+    (folder / "cache" / name).write_text('{"mine": 1}')
+    with pytest.raises((OutputError, FeatureCacheError)):
+        precompute_features(stage_1_model(config), processor, rows, folder / "cache", progress=False)
+    assert (folder / "cache" / name).read_text() == '{"mine": 1}' and len(list((folder / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "features-00000.json", "features-00000.safetensors"])
+@pytest.mark.parametrize("content", ["[]", "{", "3", '{"format": 1}', '{"images": [], "paths": {}, "file": "x"}'])
+def test_damaged_parts_are_named(setting, name, content):
+    processor, config, rows, folder = setting
+    model = stage_1_model(config)
+    precompute_features(model, processor, rows, folder / "cache", progress=False)
+    (folder / "cache" / name).write_text(content)
+    with pytest.raises(FeatureCacheError, match=name.split(".")[0]):
+        FeatureCache.open(folder / "cache", model, processor)
+
+
+def test_a_full_disk_keeps_the_shards_before(setting, monkeypatch):
+    processor, config, rows, folder = setting
+    model, calls = stage_1_model(config), []
+    save = feature_cache.save_file
+
+    def full(tensors, path):
+        calls.append(path)
+        if len(calls) == 3:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save(tensors, path)
+
+    monkeypatch.setattr(feature_cache, "save_file", full)
+    run = {"batch_size": 2, "shard_bytes": 1, "progress": False}
+    with pytest.raises(DiskFullError, match="The 2 shards before it are complete"):
+        precompute_features(model, processor, rows, folder / "cache", **run)
+    monkeypatch.setattr(feature_cache, "save_file", save)
+    facts = precompute_features(model, processor, rows, folder / "cache", **run)
+    assert facts["computed"] == 5 and not list((folder / "cache").glob(".*"))

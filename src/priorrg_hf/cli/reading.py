@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .grammar import command, output_of, pairs, show, usage_error
-from .options import RUN, STUDIES, ShowOptions
+from .options import RUN, STUDIES, Overwrite, ShowOptions
 
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl")
@@ -38,7 +38,9 @@ def read(
             "--output", "-o", rich_help_panel=RUN, help="HTML page to write: mentions underlined, with what decided."
         ),
     ] = None,  # fmt: skip
-    shown: ShowOptions = None,
+    overwrite: Overwrite = False,
+    *,
+    shown: ShowOptions,
 ) -> None:
     """Show what is read from a report: finding, side, presence, severity, change, and the words that decided.
 
@@ -49,6 +51,7 @@ def read(
     By rules, which can be wrong. Research use only, not for clinical decisions.
     """
     texts = list(_texts(text, pairs(column, "--column", "FIELD=COLUMN, e.g. prediction=REPORT_TEXT")))
+    from ..data.file_writing import check_output_file
     from ..evaluation.reading_page import deciding, reading_of, spoken, write_reading_page
     from ..metrics.reading import has_comparison, is_missing, read_report
 
@@ -57,6 +60,8 @@ def read(
             "reports": [{"name": name, "text": words, **reading_of(words)} for name, words in texts]
         }
         if output is not None:
+            read_from = [text] if _is_file(text) else []
+            check_output_file(output, ours=_is_reading_page, sources=read_from, overwrite=overwrite)
             write_reading_page(
                 texts, output, title=f"What was read from {Path(text).name}" if _is_file(text) else "What was read"
             )
@@ -75,6 +80,12 @@ def read(
                 lines.append(f"- {spoken(statement)}" + (f"   [{decided}]" if decided else ""))
             lines.append("speaks of an earlier study" if has_comparison(words) else "speaks of no earlier study")
     show(shown.json_output, result, *lines)
+
+
+def _is_reading_page(path: Path) -> bool:
+    """A page of this command, by its first lines."""
+    start = path.read_text(encoding="utf-8", errors="replace")[:4000]
+    return "<html" in start and "What was read" in start
 
 
 def _is_file(text: str) -> bool:

@@ -137,31 +137,50 @@ def _write_shards(
 
 
 def _key(studies, to: str, embed_images: bool, shard_size: int) -> str:
-    """Changes with the content of the studies and the form of the output."""
+    """Changes with the content of the studies, images in the source included, and the form of the output.
+
+    Of image files that are to be embedded size, times and place on the disk count: any change of a file changes one of them.
+    """
     identity: list[Any] = [to, embed_images, shard_size]
     for name, part in studies.items():
         digest = hashlib.sha256()
         for batch in part.with_format("arrow").iter(2000):
-            for column in _without_image_bytes(batch):
-                digest.update(json.dumps(column.to_pylist()).encode())
+            for field, column in _leaves(batch):
+                for value in column:
+                    content = value.as_py()
+                    if isinstance(content, bytes):
+                        digest.update(len(content).to_bytes(8, "big") + content)
+                        continue
+                    digest.update(json.dumps(content).encode() + b"\n")
+                    if embed_images and field == "path" and content is not None:
+                        digest.update(json.dumps(_stamp(content)).encode())
         identity.append([name, len(part), digest.hexdigest()])
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
 
-def _without_image_bytes(table: "pa.Table") -> Iterator["pa.ChunkedArray"]:
-    """All columns and struct fields; of embedded images the size stands for the content, which may be gigabytes."""
+def _stamp(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _leaves(table: "pa.Table") -> Iterator[tuple[str, "pa.ChunkedArray"]]:
+    """All columns, the fields of structs and the elements of lists with their names, and the lengths of lists."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = list(table.columns)
+    columns = list(zip(table.column_names, table.columns, strict=True))
     while columns:
-        column = columns.pop()
+        name, column = columns.pop()
         if pa.types.is_struct(column.type):
-            columns += [pc.struct_field(column, index) for index in range(column.type.num_fields)]
+            fields = [column.type.field(index).name for index in range(column.type.num_fields)]
+            columns += [(field, pc.struct_field(column, index)) for index, field in enumerate(fields)]
         elif pa.types.is_list(column.type):
-            columns += [pc.list_value_length(column), pc.list_flatten(column)]
+            columns += [("", pc.list_value_length(column)), (name, pc.list_flatten(column))]
         else:
-            yield pc.binary_length(column) if pa.types.is_binary(column.type) else column
+            yield name, column
 
 
 def _image_root(source: str | os.PathLike, options: dict[str, Any]) -> str | None:

@@ -141,7 +141,7 @@ def claimed(folder: str | os.PathLike, kind: str, names: Iterable[str], what: st
 
     Where the run fails before it wrote anything, nothing is left.
     """
-    folder = Path(folder)
+    folder, names = Path(folder), list(names)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, not a folder; name a folder.")
     with exclusive(folder, what, folder=True):
@@ -149,9 +149,8 @@ def claimed(folder: str | os.PathLike, kind: str, names: Iterable[str], what: st
         try:
             yield claim_folder(folder, kind, names, **options)
         except BaseException:
-            own = {MARKER_NAME, FOLDER_LOCK_NAME, FOLDER_LOCK_NAME + ".json"}
             with contextlib.suppress(OSError):
-                if not marked and {path.name for path in folder.iterdir()} <= own:
+                if not marked and not any(any(folder.glob(pattern)) for pattern in names):
                     (folder / MARKER_NAME).unlink(missing_ok=True)
             raise
 

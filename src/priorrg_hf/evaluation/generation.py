@@ -17,9 +17,9 @@ from typing import Any
 
 from ..data.file_writing import explain_full_disk, write_text_whole
 from ..data.locking import exclusive
+from ..data.model_folders import check_device
 from ..data.progress import progress_bar
 from ..data.worker_processes import end_with_parent
-from ..model.folder_loading import check_device
 from ..version import __version__
 from .fingerprints import (
     RowFingerprints,
@@ -151,6 +151,10 @@ def _prepared(rows: Sequence[dict[str, Any]], processor, processor_kwargs):
     fingerprints = RowFingerprints()
     before = {example_id_of(row): fingerprints.of(row) for row in rows}
     batch, readable, skipped = collate_readable(processor, rows, **processor_kwargs)
+    for row in readable:
+        if fingerprints.of(row) != before[example_id_of(row)]:
+            # Nobody knows which of the two was read: a later run is to write this report anew.
+            before[example_id_of(row)]["image"] = "changed while it was read"
     # Images have become pixel values: they needn't travel back from a worker.
     return batch, [_without_images(row, before[example_id_of(row)]) for row in readable], skipped
 
@@ -235,9 +239,14 @@ def example_id_of(row: Mapping[str, Any]) -> str:
     return str(name)
 
 
+def _encodable(text: str) -> str:
+    """Halves of surrogate pairs, which no tokenizer takes, are joined or replaced by the sign for what is unknown."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def cut_references(processor, references: Sequence[str | None]) -> list[str | None]:
     """The references as the model's tokenizer cuts them at its report length: what published scores compare with."""
-    texts = [text if text is not None else "" for text in references]
+    texts = [_encodable(text) if text is not None else "" for text in references]
     if not texts:
         return []
     cut = processor.post_process_reports(processor.encode_reports(texts, "generation")["labels"])

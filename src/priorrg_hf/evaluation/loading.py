@@ -22,7 +22,7 @@ def load_for_generation(
         ValueError: the checkpoint has no report decoder, lacks weights or is damaged, `dtype` names no torch type, or there is no such
             device.
     """
-    from ..model.folder_loading import ModelFolderError, check_device, load_model, load_processor
+    from ..data.model_folders import ModelFolderError, check_device, load_model, load_processor
     from ..model.modeling_priorrg import PriorRGForReportGeneration
 
     device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..data.file_writing import write_bytes_whole, write_text_whole
 from ..data.locking import claimed
+from ..data.model_folders import check_device, load_model, load_processor
 from ..data.worker_processes import end_with_parent
 from ..metrics.retrieval import FIVE_CLASSES, build_class_balanced_set, retrieval_both_directions
-from ..model.folder_loading import check_device, load_model, load_processor
 from ..training.feature_cache import ImageKeys
 from .conditions import CONDITIONS, ChangedExamples
 from .evaluate import check_unique, load_evaluation_data
@@ -152,7 +152,7 @@ def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: 
     """Contrastive model in evaluation mode and its processor. Raises `ValueError` for weights without the stage-1 head."""
     import torch
 
-    from ..model.folder_loading import ModelFolderError
+    from ..data.model_folders import ModelFolderError
     from ..model.modeling_priorrg import PriorRGForContrastivePretraining
 
     device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

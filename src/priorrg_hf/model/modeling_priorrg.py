@@ -5,210 +5,25 @@ memory `[context ; spatiotemporal ; visual]`, each segment decoded by one shared
 aligns the first two segments with reports, stage 2 writes the report from all three.
 """
 
-import warnings
-from dataclasses import dataclass
-
 import torch
 from torch import nn
-from transformers import initialization as init
 from transformers.cache_utils import Cache, EncoderDecoderCache
-from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling, Seq2SeqLMOutput
-from transformers.modeling_utils import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertModel
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
-from transformers.utils.output_capturing import OutputRecorder, capture_outputs, maybe_install_capturing_hooks
+from transformers.utils.output_capturing import capture_outputs, maybe_install_capturing_hooks
 
-from .backbones_priorrg import copy_decoder, load_bert
+from .base_priorrg import PriorRGContrastiveOutput, PriorRGModelOutput, PriorRGPreTrainedModel
 from .configuration_priorrg import PriorRGConfig
-from .layers_priorrg import (
-    PriorRGLayerFusion,
-    PriorRGPerceiver,
-    PriorRGPerceiverAttention,
-    PriorRGPerceiverBlock,
-    PriorRGProjection,
-    PriorRGTemporalFusion,
-)
+from .generation_priorrg import PriorRGGenerationMixin
+from .layers_priorrg import PriorRGLayerFusion, PriorRGPerceiver, PriorRGProjection, PriorRGTemporalFusion
 
 
 # Rows of the time position table.
 CURRENT, PRIOR = 0, 1
-
-# The published generation defaults (beam search with 3 beams, 100 tokens with the start token).
-PUBLISHED_GENERATION = {"max_length": 100, "num_beams": 3}
-
-
-@dataclass
-class PriorRGModelOutput(ModelOutput):
-    r"""
-    Output of [`PriorRGModel`]. Segments that the configuration leaves out are `None`.
-
-    Args:
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, segments * num_latents, hidden_size)`):
-            The memory: the active segments in the order of `config.memory_segments`.
-        context_embeds (`torch.FloatTensor` of shape `(batch_size, num_latents, hidden_size)`, *optional*):
-            Context segment, `P(context)`.
-        spatiotemporal_embeds (`torch.FloatTensor` of shape `(batch_size, num_latents, hidden_size)`, *optional*):
-            Spatiotemporal segment: current image and change since the prior, given the context.
-        visual_embeds (`torch.FloatTensor` of shape `(batch_size, num_latents, hidden_size)`, *optional*):
-            Fine visual detail of the current image, given the segments before.
-        context_features (`torch.FloatTensor` of shape `(batch_size, tokens, hidden_size)`, *optional*):
-            Projected context tokens, with `output_features=True`.
-        spatiotemporal_features (`torch.FloatTensor` of shape `(batch_size, patches, hidden_size)`, *optional*):
-            Current features fused with the prior's, with `output_features=True`.
-        visual_features (`torch.FloatTensor` of shape `(batch_size, patches, hidden_size)`, *optional*):
-            Layer-fused current features, with `output_features=True`.
-        hidden_states (`tuple[torch.FloatTensor]`, *optional*):
-            With `output_hidden_states=True`: the Perceiver's latents at the start and after each block, use by use.
-        attentions (`tuple[torch.FloatTensor]`, *optional*):
-            With `output_attentions=True` (eager attention): the Perceiver's cross-attention maps, block by block.
-    """
-
-    last_hidden_state: torch.FloatTensor | None = None
-    context_embeds: torch.FloatTensor | None = None
-    spatiotemporal_embeds: torch.FloatTensor | None = None
-    visual_embeds: torch.FloatTensor | None = None
-    context_features: torch.FloatTensor | None = None
-    spatiotemporal_features: torch.FloatTensor | None = None
-    visual_features: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class PriorRGContrastiveOutput(ModelOutput):
-    r"""
-    Output of [`PriorRGForContrastivePretraining`].
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`, *optional*):
-            Symmetric cross-entropy against the multi-positive targets.
-        logits_per_image (`torch.FloatTensor` of shape `(batch_size, reports)`):
-            Scaled cosine similarity of each study with each report.
-        logits_per_text (`torch.FloatTensor` of shape `(reports, batch_size)`):
-            Its transpose.
-        image_embeds (`torch.FloatTensor` of shape `(batch_size, hidden_size)`):
-            L2-normalised study embeddings (image, prior and context).
-        text_embeds (`torch.FloatTensor` of shape `(reports, hidden_size)`):
-            L2-normalised report embeddings.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits_per_image: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-    image_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-
-
-class PriorRGPreTrainedModel(PreTrainedModel):
-    """Base class: weight initialisation, loading, and the features that all PriorRG models support."""
-
-    config: PriorRGConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
-    input_modalities = ("text", "image")
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["PriorRGPerceiverBlock", "PriorRGTemporalFusionBlock", "PriorRGLayerFusion"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
-    _can_record_outputs = {
-        "hidden_states": PriorRGPerceiverBlock,
-        "attentions": OutputRecorder(PriorRGPerceiverAttention, index=1, layer_name="cross_attention"),
-    }
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
-        super()._init_weights(module)
-        if isinstance(module, PriorRGPerceiver):
-            init.normal_(module.latents, mean=0.0, std=1.0)
-        elif isinstance(module, PriorRGModel):
-            init.normal_(module.view_position_embedding, mean=0.0, std=self.config.initializer_range)
-            init.normal_(module.time_position_embedding, mean=0.0, std=self.config.initializer_range)
-        elif isinstance(module, PriorRGForContrastivePretraining):
-            init.constant_(module.logit_scale, self.config.logit_scale_init_value)
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
-        """Resizes the word embeddings. The vocabulary of the decoder, also of one to come, follows: one tokenizer serves both."""
-        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
-        self.config.vocab_size = embeddings.num_embeddings
-        return embeddings
-
-    @classmethod
-    def from_pretrained(cls, *args, **kwargs):
-        """As `PreTrainedModel.from_pretrained`. Checkpoints hold weights only, so what goes with them is set anew: a frozen
-        vision encoder is frozen again, and a folder without generation settings gets the published ones."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        if model.config.freeze_vision:
-            getattr(model, model.base_model_prefix, model).freeze_vision_encoder()
-        if model.can_generate():
-            model.set_generation_defaults()
-        return loaded
-
-    @classmethod
-    def from_pretrained_backbones(
-        cls,
-        vision: str | None = None,
-        text: str | None = None,
-        decoder: str | None = None,
-        config: PriorRGConfig | None = None,
-        **config_kwargs,
-    ) -> "PriorRGPreTrainedModel":
-        r"""
-        A new model whose backbones start from pretrained weights. Everything else is new.
-
-        Args:
-            vision (`str`, *optional*):
-                Hub id or folder of a DINOv2 model, such as `"microsoft/rad-dino"`. Sets `config.vision_config`.
-            text (`str`, *optional*):
-                Hub id or folder of a BERT model, such as `"microsoft/BiomedVLP-CXR-BERT-specialized"`, read as plain
-                BERT weights (no remote code). Its first `config.text_config.num_hidden_layers` layers are taken; its word
-                embeddings are not, because the decoder's tokenizer is used.
-            decoder (`str`, *optional*):
-                Hub id or folder of a GPT-2 model, such as `"distilbert/distilgpt2"`. Its embeddings keep their rows and grow
-                to the vocabulary of `config`; cross-attention is new. Left out: random weights, as published.
-            config ([`PriorRGConfig`], *optional*):
-                Shapes of everything that no backbone decides. Default: `PriorRGConfig(**config_kwargs)`.
-
-        Raises:
-            ValueError: a backbone is of another model type, or has too few layers.
-        """
-        config = config if config is not None else PriorRGConfig(**config_kwargs)
-        settings = config.to_dict()
-        parts: dict[str, PreTrainedModel] = {}
-        if vision is not None:
-            parts["vision"] = Dinov2Model.from_pretrained(vision)
-            settings["vision_config"] = parts["vision"].config.to_dict()
-        if text is not None:
-            parts["text"] = load_bert(text, config.text_config.num_hidden_layers)
-            settings["text_config"] = {
-                **parts["text"].config.to_dict(),
-                "vocab_size": config.text_config.vocab_size,
-                "pad_token_id": config.pad_token_id,
-            }
-        if decoder is not None:
-            parts["decoder"] = GPT2LMHeadModel.from_pretrained(decoder)
-            settings["decoder_config"] = {
-                **parts["decoder"].config.to_dict(),
-                "vocab_size": config.decoder_config.vocab_size,
-                "pad_token_id": config.pad_token_id,
-            }
-        model = cls(PriorRGConfig.from_dict(settings))
-        base = getattr(model, model.base_model_prefix, model)
-        if "vision" in parts:
-            base.vision_model.load_state_dict(parts["vision"].state_dict())
-        if "text" in parts:
-            state = parts["text"].state_dict()
-            state["embeddings.word_embeddings.weight"] = base.text_model.embeddings.word_embeddings.weight.data
-            base.text_model.load_state_dict(state)
-        if "decoder" in parts and hasattr(model, "decoder"):
-            copy_decoder(parts["decoder"], model.decoder)
-        return model
 
 
 class PriorRGModel(PriorRGPreTrainedModel):
@@ -222,6 +37,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
             Whether to build and compute the visual segment, which stage 1 does not have.
     """
 
+    own_parts = ("layer fusion",)
     # Set where processes must make the same calls (sharded parameters, BatchNorm over processes): a training batch without any prior
     # then still calls the prior's modules, for the sake of those processes whose batch has one.
     calls_unused_modules = False
@@ -559,6 +375,7 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
     The loss depends on the whole batch, so gradient accumulation does not enlarge the pool of negatives.
     """
 
+    own_parts = ("temperature",)
     # A loss over pairs can't be normalised by a count of items, so Trainer must average it over accumulated batches.
     accepts_loss_kwargs = False
 
@@ -687,15 +504,14 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
         )
 
 
-class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
+class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel):
     r"""
     Stage 2: writes the findings section from the memory. Research use only, not for clinical decisions.
 
     Loads stage-1 checkpoints too: everything they learned is taken over; layer fusion, its norm and the decoder are new.
     """
 
-    # Stage 1's temperature has no part in writing reports.
-    _keys_to_ignore_on_load_unexpected = [r"^logit_scale$"]
+    own_parts = ("decoder", "layer fusion")
 
     def __init__(self, config: PriorRGConfig):
         super().__init__(config)
@@ -709,12 +525,6 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
         self.loss_type = "ForConditionalGeneration"
         self.post_init()
         self.set_generation_defaults()
-
-    def set_generation_defaults(self):
-        """Fills in the published generation settings where `generation_config` leaves them open."""
-        for name, value in PUBLISHED_GENERATION.items():
-            if getattr(self.generation_config, name) is None:
-                setattr(self.generation_config, name, value)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()
@@ -740,88 +550,6 @@ class PriorRGForReportGeneration(PriorRGPreTrainedModel, GenerationMixin):
         self.decoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
         self.vocab_size = self.config.decoder_config.vocab_size
         return embeddings
-
-    def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
-        """Labels moved one to the right behind the start token; padding and `[SEP]` become `[PAD]`, as published."""
-        decoder_input_ids = labels.new_full(labels.shape, self.config.decoder_start_token_id)
-        decoder_input_ids[:, 1:] = labels[:, :-1]
-        replaced = decoder_input_ids == -100
-        if self.config.sep_token_id is not None:
-            replaced = replaced | (decoder_input_ids == self.config.sep_token_id)
-        return decoder_input_ids.masked_fill(replaced, self.config.pad_token_id)
-
-    def prepare_decoder_attention_mask_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
-        """1 up to the decoder position that reads the last target of a row, 0 at the padding behind it."""
-        is_target = (labels != -100).long()
-        not_after_last = is_target.flip(1).cummax(dim=1).values.flip(1)
-        mask = torch.ones_like(not_after_last)
-        mask[:, 1:] = not_after_last[:, :-1]
-        return mask
-
-    def generate(self, *args, **kwargs):
-        """As `GenerationMixin.generate`, with the inputs of [`PriorRGModel.forward`].
-
-        `decoder_input_ids` are a prompt, the beginning of the report, which is continued. A training batch holds the whole
-        reference there: beside `labels`, decoder inputs are left out with a warning, so that no report is copied from its reference.
-
-        Raises:
-            ValueError: no clinical context is given. (The bare context of a study without one is text too; without this check
-                the start token would silently take its place.) Or a prompt is a finished report: it holds the end token, or
-                padding behind its last token.
-        """
-        inputs = args[0] if args else kwargs.get("inputs")
-        names = ("input_ids", "inputs_embeds", "encoder_outputs")
-        if self.config.use_context and inputs is None and all(kwargs.get(name) is None for name in names):
-            raise ValueError(
-                "`generate` needs the clinical context as `input_ids`. For a study without one, PriorRGProcessor makes the "
-                'bare text "[INDICATION] [SEP] [HISTORY] ".'
-            )
-        kwargs = self._without_reference(kwargs)
-        if kwargs.get("decoder_input_ids") is not None:
-            mask = kwargs.get("decoder_attention_mask")
-            self._check_prompt(kwargs["decoder_input_ids"], mask)
-            self.decoder.warn_if_padding_and_no_attention_mask(kwargs["decoder_input_ids"], mask)
-        return super().generate(*args, **kwargs)
-
-    @staticmethod
-    def _without_reference(kwargs: dict) -> dict:
-        """The arguments of `generate` without what tells the report that is to be written."""
-        if kwargs.get("labels") is None:
-            return kwargs
-        names = ("decoder_input_ids", "decoder_attention_mask", "decoder_inputs_embeds")
-        if any(kwargs.get(name) is not None for name in names):
-            warnings.warn(
-                "`generate` got a training batch: `labels` beside decoder inputs, which hold the reference report. Both are left "
-                "out, so that the report is written and not copied. Make the batch without `reports`, or pass a prompt without `labels`.",
-                stacklevel=3,
-            )
-        return {name: value for name, value in kwargs.items() if name not in ("labels", *names)}
-
-    def _check_prompt(self, prompt: torch.LongTensor, mask: torch.Tensor | None) -> None:
-        """Refuses whole reports as prompts, which is what a training batch without its labels holds."""
-        if prompt.dim() != 2 or prompt.shape[1] < 2:
-            return
-        ends = self.generation_config.eos_token_id
-        ends = prompt.new_tensor([ends] if isinstance(ends, int) else list(ends or []))
-        shown = mask if mask is not None and mask.shape == prompt.shape else torch.ones_like(prompt)
-        is_token = prompt != self.config.pad_token_id
-        behind_start = (
-            is_token.long().cumsum(dim=1) > 1
-        )  # the start token may be the end token as well, and stand behind padding
-        # the processor writes [PAD] for the end token of shorter reports, too
-        padded = (~is_token[:, -1] | (shown[:, -1] == 0)) & is_token.any(dim=1)
-        if bool(padded.any()) or bool((torch.isin(prompt, ends) & behind_start).any()):
-            raise ValueError(
-                "`decoder_input_ids` hold end tokens or padding behind their last token: they are finished reports, as in a training "
-                "batch, and no prompts. Leave `decoder_input_ids` and `decoder_attention_mask` out, or pad prompts of several lengths "
-                "on the left."
-            )
-        if mask is not None and bool((shown != 0).all()):
-            warnings.warn(
-                "`generate` continues the `decoder_input_ids` that it was given. If they come from a training batch, they are the "
-                "reference report: leave them out.",
-                stacklevel=3,
-            )
 
     @can_return_tuple
     def forward(

@@ -32,14 +32,10 @@ _INPUTS = {
     "view_position": "view_positions",
     "prior_view_position": "prior_view_positions",
 }
-# Other tables' names for an input. Taken as extra keys, they would silently cost the report its prior or its view.
-_MISTAKEN = {
-    "view": "view_position",
-    "prior": "prior_image",
-    "prior_view": "prior_view_position",
-    "context": "indication",
-    "text": "indication",
-}
+# Other names for an input. Taken as extra keys, they would silently cost the report its context.
+_MISTAKEN = {"context": "indication", "text": "indication"}
+# A table's names of a view -> ours.
+_ALIASES = {"view": "view_position", "prior_view": "prior_view_position"}
 _IDS = ("example_id", "study_id", "patient_id")
 
 
@@ -82,8 +78,9 @@ class PriorRGReportGenerationPipeline(Pipeline):
     Writes the findings section of a chest X-ray report. Research use only, not for clinical decisions.
 
     A study is a dictionary with `image` and, where known, `prior_image`, `indication`, `history`, `view_position` and
-    `prior_view_position`; anything else in it (`study_id`, ...) is handed back with the report. A bare image (path, URL, PIL, array)
-    is a study of which nothing else is known. Images are whatever [`PriorRGProcessor`] opens.
+    `prior_view_position`; anything else in it (`study_id`, ...) is handed back with the report. A study record of a table, with `images`
+    and `prior` nested, is taken as it is: its first frontal image is described, and its prior's image is shown. A bare image (path, URL,
+    PIL, array) is a study of which nothing else is known. Images are whatever [`PriorRGProcessor`] opens.
 
     Takes one study, a list, a generator, a `datasets.Dataset` or a `KeyDataset`. Lists give lists; generators and datasets
     give an iterator, read study by study.
@@ -177,6 +174,7 @@ class PriorRGReportGenerationPipeline(Pipeline):
         index, row = (inputs.index, inputs.row) if isinstance(inputs, _NumberedRow) else (None, inputs)
         study = dict(row) if isinstance(row, Mapping) and not _is_encoded_image(row) else {"image": row}
         name = _row_name(index, study)
+        study = _from_record(study, name)
         _check_keys(study, name)
         arguments = {_INPUTS[key]: [study.pop(key)] for key in tuple(study) if key in _INPUTS}
         try:
@@ -231,6 +229,55 @@ def _row_name(index: int | None, study: dict) -> str:
     ids = ", ".join(f"{key} {study[key]!r}" for key in _IDS if study.get(key) is not None)
     name = "study" if index is None else f"row {index}"
     return f"{name} ({ids})" if ids else name
+
+
+def _from_record(study: dict, name: str) -> dict:
+    """A study record of a table (`images` with their `view`, `prior` nested) as the pipeline's own keys. Other studies stay as they are."""
+    study = dict(study)
+    for alias, key in _ALIASES.items():
+        if alias in study:
+            value = study.pop(alias)
+            if value is not None and study.get(key) not in (None, value):
+                raise ValueError(f"{name}, {key}: {study[key]!r}, but {alias} says {value!r}; give one of them.")
+            study[key] = value if study.get(key) is None else study[key]
+    if "images" in study and "image" not in study:
+        images = [
+            image if isinstance(image, Mapping) and "image" in image else {"image": image}
+            for image in _listed(study.pop("images"))
+        ]
+        if not images:
+            raise ValueError(
+                f"{name}, images: there is no current image; a report describes one, so leave the row out."
+            )
+        chosen = next((image for image in images if _is_frontal(image.get("view"))), images[0])
+        study["image"] = chosen["image"]
+        if study.get("view_position") is None:
+            study["view_position"] = chosen.get("view")
+    if "prior" in study and "prior_image" not in study:
+        prior = study.pop("prior")
+        if isinstance(prior, Mapping) and any(value is not None for value in prior.values()):
+            study["prior_image"], study["prior_view_position"] = prior.get("image"), prior.get("view")
+        if prior is not None and (
+            not isinstance(prior, Mapping) or (study.get("prior_image") is None and any(prior.values()))
+        ):
+            raise ValueError(
+                f"{name}, prior: it names another study ({prior!r}), which only its table can find. Read the table with "
+                "priorrg_hf.data.load_studies, or give `prior_image`."
+            )
+    return study
+
+
+def _listed(value: Any) -> list:
+    return (
+        [value]
+        if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not hasattr(value, "__iter__")
+        else list(value)
+    )
+
+
+def _is_frontal(view: Any) -> bool:
+    words = set(re.sub(r"[^A-Z]+", " ", str(view or "").upper()).split())
+    return bool(words & {"AP", "PA", "FRONTAL"}) and not words & {"LATERAL", "OBLIQUE"}
 
 
 def _check_keys(study: dict, name: str) -> None:

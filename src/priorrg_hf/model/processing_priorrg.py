@@ -586,10 +586,13 @@ class PriorRGProcessor(ProcessorMixin):
                 return found.pop()
             if not wanted:
                 return self.view_positions[UNKNOWN_VIEW]
+        spellings = {_plain_view(name): name for name in self.view_positions}
+        near = difflib.get_close_matches(_plain_view(str(view)), spellings, n=1)
+        hint = f" Did you mean {spellings[near[0]]!r}?" if near else ""
         raise _row_error(
             row,
             field,
-            f"the view {view!r} is unknown; known are {', '.join(self.view_positions)}. Pass one of them, or None",
+            f"the view {view!r} is unknown; known are {', '.join(self.view_positions)}. Pass one of them, or None.{hint}",
         )
 
     def _encode_images(self, rows: dict[str, list], images_kwargs: dict) -> dict[str, np.ndarray]:

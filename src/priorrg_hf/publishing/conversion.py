@@ -14,7 +14,7 @@ import torch
 
 from ..data.file_writing import explain_full_disk, new_folder_beside, read_json_object, replace_file
 from ..data.locking import exclusive
-from ..model.folder_loading import clear_folder_errors
+from ..data.model_folders import clear_folder_errors
 
 
 if TYPE_CHECKING:

@@ -174,8 +174,8 @@ def load_for_hub(name: str | os.PathLike) -> tuple["PriorRGPreTrainedModel", "Pr
     """
     from transformers import AutoConfig
 
+    from ..data.model_folders import check_json_files, clear_folder_errors, load_model, load_processor
     from ..model import modeling_priorrg
-    from ..model.folder_loading import check_json_files, clear_folder_errors, load_model, load_processor
 
     name = os.fspath(name)
     if os.path.isfile(os.path.join(name, "adapter_config.json")):

@@ -188,7 +188,7 @@ class FeatureCache:
             )
         if self.manifest.get("format") != FORMAT_VERSION:
             raise FeatureCacheError(
-                f"{self.folder} has format {self.manifest.get('format')}, this version reads {FORMAT_VERSION}"
+                f"{path} has format {self.manifest.get('format')}, this version reads {FORMAT_VERSION}"
             )
         self.checksums: dict[str, dict[str, int]] = {}  # key -> {"last": crc, "all": crc}
         self.shard_of: dict[tuple[str, str], str] = {}
@@ -329,6 +329,9 @@ class FeatureCache:
 # ---- writing ----
 
 
+_CHANGED = "was changed while its features were computed; run it again"
+
+
 class _Images(torch.utils.data.Dataset):
     """Preprocessed images in worker processes; a bad one comes back with its reason."""
 
@@ -342,7 +345,10 @@ class _Images(torch.utils.data.Dataset):
     def __getitem__(self, index: int):
         key, source = self.sources[index]
         try:
-            return key, self.processor(images=[source])["pixel_values"][0], None
+            pixels = self.processor(images=[source])["pixel_values"][0]
+            if ImageKeys().key(source) != key:
+                return key, None, f"{_path_of(source)} {_CHANGED}"
+            return key, pixels, None
         except PriorRGInputError as error:
             return key, None, str(error).removeprefix("row 0, images: ")
 
@@ -527,7 +533,9 @@ def _fill(
     repaired = {key for key, _ in todo} - set(unreadable)
     unreadable = {key: r for key, r in {**cache.unreadable, **unreadable}.items() if key not in repaired}
     if unreadable or cache.unreadable:
-        write_text_whole(folder / "unreadable.json", json.dumps(unreadable, indent=2))
+        # A change is no property of the content that the key stands for.
+        lasting = {key: reason for key, reason in unreadable.items() if not reason.endswith(_CHANGED)}
+        write_text_whole(folder / "unreadable.json", json.dumps(lasting, indent=2))
     return {
         "images": len(wanted),
         "computed": len(todo) - sum(key in unreadable for key, _ in todo),

@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..data.file_writing import read_json_object
 
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ def preset_settings(size: str) -> dict:
     if size in PRESETS:
         return json.loads(json.dumps(PRESETS[size]))
     if os.path.isfile(size):
-        settings = json.loads(Path(size).read_text(encoding="utf-8"))
-        settings.setdefault("image_size", settings.get("vision_config", {}).get("image_size", 518))
+        settings = read_json_object(size)
+        vision = settings.get("vision_config", {})
+        if not isinstance(vision, dict):
+            raise ValueError(f"{size}: vision_config must be an object, got a {type(vision).__name__}")
+        settings.setdefault("image_size", vision.get("image_size", 518))
         return settings
     raise ValueError(f"{size!r} is neither a preset ({', '.join(PRESETS)}) nor a JSON file with a configuration")
 

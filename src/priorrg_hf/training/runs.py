@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ..data.file_writing import OutputError, read_json_object
 from ..data.locking import claimed
-from ..model.folder_loading import check_device, check_json_files, clear_folder_errors, load_model, load_processor
+from ..data.model_folders import check_device, check_json_files, clear_folder_errors, load_model, load_processor
 from ..model.modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration
 from ..model.processing_priorrg import PriorRGProcessor
 from .checkpointing import damage_of, has_checkpoints
@@ -64,6 +64,14 @@ class DataArguments:
     all_items: bool = field(
         default=False, metadata={"help": "Annotation file: keep items with an empty findings_factual_serialization."}
     )
+    date_order: str | None = field(
+        default=None,
+        metadata={"help": "day-first or month-first: what dates like 03/04/2021 mean; without it they are errors."},
+    )
+    allow_outside_image_root: bool = field(
+        default=False, metadata={"help": "Read images that lie, or whose links lead, outside of the image root."}
+    )
+    allow_urls: bool = field(default=False, metadata={"help": "Let images be http and https addresses."})
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     validation_split: str = field(
         default="validation", metadata={"help": "Split to evaluate on; without it there is no evaluation."}
@@ -198,6 +206,9 @@ def load_training_examples(arguments: DataArguments) -> dict[str, Any]:
         reports=arguments.reports,
         revision=arguments.revision,
         require_factual_serialization=not arguments.all_items,
+        date_order=arguments.date_order,
+        allow_outside_image_root=arguments.allow_outside_image_root,
+        allow_urls=arguments.allow_urls,
     )
     if arguments.train_split not in studies:
         raise ValueError(f"{arguments.data} has no split {arguments.train_split!r}; it has {', '.join(studies)}")
@@ -263,9 +274,10 @@ def build_for_pretraining(
     if saved_as is None:
         processor, config = _new_processor_and_config(arguments, views)
         if arguments.vision or arguments.text:
-            model = PriorRGForContrastivePretraining.from_pretrained_backbones(
-                vision=arguments.vision, text=arguments.text, config=config
-            )
+            with clear_folder_errors(_names(arguments.vision, arguments.text)):
+                model = PriorRGForContrastivePretraining.from_pretrained_backbones(
+                    vision=arguments.vision, text=arguments.text, config=config
+                )
         else:
             model = PriorRGForContrastivePretraining(config)
         return _with_attention(model, arguments), processor
@@ -286,9 +298,10 @@ def build_for_finetuning(
     if saved_as is None:
         processor, config = _new_processor_and_config(arguments, views)
         if arguments.vision or arguments.text or arguments.decoder:
-            model = PriorRGForReportGeneration.from_pretrained_backbones(
-                vision=arguments.vision, text=arguments.text, decoder=arguments.decoder, config=config
-            )
+            with clear_folder_errors(_names(arguments.vision, arguments.text, arguments.decoder)):
+                model = PriorRGForReportGeneration.from_pretrained_backbones(
+                    vision=arguments.vision, text=arguments.text, decoder=arguments.decoder, config=config
+                )
         else:
             model = PriorRGForReportGeneration(config)
         logger.warning("stage 2 starts without stage 1: pass stage 1's output folder as model to follow the recipe")
@@ -319,7 +332,8 @@ def continue_from_stage_1(
         return load_model(PriorRGForReportGeneration, folder, may_be_new=NEW_IN_STAGE_2, **changes)
     stage_1 = load_model(PriorRGForContrastivePretraining, folder)
     config = type(stage_1.config).from_dict({**stage_1.config.to_dict(), **changes})
-    model = PriorRGForReportGeneration.from_pretrained_backbones(decoder=os.fspath(decoder), config=config)
+    with clear_folder_errors(decoder):
+        model = PriorRGForReportGeneration.from_pretrained_backbones(decoder=os.fspath(decoder), config=config)
     missing, unexpected = model.model.load_state_dict(stage_1.model.state_dict(), strict=False)
     missing = [name for name in missing if not name.startswith(("layer_fusion.", "visual_norm."))]
     if missing or unexpected:
@@ -331,12 +345,19 @@ def _new_processor_and_config(arguments: ModelArguments, views: Sequence[str]):
     settings = preset_settings(arguments.model)
     image_size = arguments.image_size or settings["image_size"]
     if arguments.vision is not None and arguments.image_size is None:
-        image_size = AutoConfig.from_pretrained(arguments.vision).image_size
+        with clear_folder_errors(arguments.vision):
+            check_json_files(arguments.vision)
+            image_size = AutoConfig.from_pretrained(arguments.vision).image_size
     known = settings.get("view_positions")
-    processor = new_processor(
-        arguments.tokenizer or DEFAULT_TOKENIZER, image_size, known or _views_with_defaults(views)
-    )
+    tokenizer = arguments.tokenizer or DEFAULT_TOKENIZER
+    with clear_folder_errors(tokenizer):
+        check_json_files(tokenizer)
+        processor = new_processor(tokenizer, image_size, known or _views_with_defaults(views))
     return processor, new_config(arguments.model, processor, image_size=image_size)
+
+
+def _names(*folders: str | None) -> str:
+    return ", ".join(folder for folder in folders if folder is not None)
 
 
 def _views_with_defaults(views: Sequence[str]) -> dict[str, int]:
@@ -391,7 +412,7 @@ def _output_folder(training, data: DataArguments, model: ModelArguments, stage: 
         if holds_run and not goes_on and not training.overwrite_output_dir:
             raise OutputError(
                 f"{folder} holds a training run already. Go on with it (resume_from_checkpoint='auto', --resume), choose another "
-                "folder, or replace it (overwrite_output_dir, --overwrite_output_dir)."
+                "folder, or replace it (overwrite_output_dir=True, --overwrite)."
             )
         if holds_run and not goes_on:
             # Those of the replaced run would be taken for the newest of this one.

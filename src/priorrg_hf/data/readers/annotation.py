@@ -22,6 +22,7 @@ _OPTIONAL = ("indication_pure", "history_pure", "prior_study")
 
 class AnnotationReader(Reader):
     name = "annotation"
+    reads_options = frozenset({"require_factual_serialization"})
     expects = "an annotation .json of split -> items with id, subject_id, study_id, findings, anchor_scan, prior_study"
 
     def __init__(self, source, options):

@@ -1,6 +1,7 @@
 """What all readers share: their options, detection of the format, paths, and the way they name a place in a source."""
 
 import csv
+import difflib
 import importlib
 import json
 import os
@@ -64,6 +65,14 @@ class ReaderOptions:
             raise ValueError(f"date_order is one of {', '.join(DATE_ORDERS)}, got {self.date_order!r}")
 
 
+# Options that only some readers have a use for: name on the command line -> field, usual value, for whom.
+_SPECIAL_OPTIONS = {
+    "--reports": ("reports", None, "MIMIC-CXR"),
+    "--all-items": ("require_factual_serialization", True, "the published annotation"),
+    "--revision": ("revision", None, "Hub data sets"),
+}
+
+
 class Reader:
     """Reads one source. Subclasses set `name` and `expects`, and implement `detect`, `files` and `rows`.
 
@@ -75,6 +84,7 @@ class Reader:
     name: str = ""
     expects: str = ""
     maps_columns: bool = False
+    reads_options: frozenset[str] = frozenset()  # fields of `ReaderOptions` that not every reader has a use for
 
     def __init__(self, source: str | os.PathLike, options: ReaderOptions):
         self.source, self.options = Path(source), options
@@ -148,6 +158,9 @@ def open_reader(source: str | os.PathLike, format: str | None, options: ReaderOp
     if format != "hub" and not Path(source).exists():
         raise FileNotFoundError(f"{source} does not exist")
     reader_class = _reader_class(format)
+    for option, (field_name, usual, wants) in _SPECIAL_OPTIONS.items():
+        if getattr(options, field_name) != usual and field_name not in reader_class.reads_options:
+            raise ValueError(f"{option} is for {wants}; {source} is read as {format}, which has no use for it")
     if options.columns and not reader_class.maps_columns:
         raise ValueError(
             f"--column is for tables and Hub data sets; {source} is read as {format}, which has fixed fields"
@@ -158,6 +171,31 @@ def open_reader(source: str | os.PathLike, format: str | None, options: ReaderOp
 def _reader_class(name: str) -> type[Reader]:
     module, cls = READERS[name]
     return getattr(importlib.import_module(f".{module}", __package__), cls)
+
+
+class PatientSplits:
+    """The splits of patients; leading zeros may be lost on either side, where that leaves no doubt who is meant."""
+
+    def __init__(self, splits: dict[str, str]):
+        self.splits = splits
+        self.unplaced: set[str] = set()
+        self._plain: dict[str, str | None] = {}
+        for patient in splits:
+            plain = _without_zeros(patient)
+            self._plain[plain] = patient if plain not in self._plain else None
+
+    def of(self, patient: str | None) -> str | None:
+        """The split of a patient, or `None`."""
+        if patient is None or not self.splits:
+            return None
+        found = patient if patient in self.splits else self._plain.get(_without_zeros(patient))
+        if found is None:
+            self.unplaced.add(patient)
+        return self.splits.get(found)
+
+
+def _without_zeros(patient: str) -> str:
+    return (patient.lstrip("0") or "0") if patient.isdigit() else patient
 
 
 def load_split_file(folder: Path) -> dict[str, str]:
@@ -206,11 +244,20 @@ def read_csv(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[st
             raise ValueError(f"{path} can't be read as a table: {error}") from None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`" (did you mean 'findings'?)"` where something near is known, else nothing. Case does not matter."""
+    spellings = {entry.lower(): entry for entry in known}
+    near = difflib.get_close_matches(name.lower(), spellings, n=1)
+    return f" (did you mean {spellings[near[0]]!r}?)" if near else ""
+
+
 def check_fields(columns: Mapping[str, str], allowed: Iterable[str]) -> None:
     """Raises `ValueError` for a column mapping that names an unknown field."""
     for name, column in columns.items():
         if name not in allowed:
-            raise ValueError(f"--column {name}={column}: {name!r} is no field; the fields are {', '.join(allowed)}")
+            raise ValueError(
+                f"--column {name}={column}: {name!r} is no field{did_you_mean(name, allowed)}; the fields are {', '.join(allowed)}"
+            )
 
 
 def check_columns(available: Iterable[str], columns: Mapping[str, str], source: str | os.PathLike) -> None:
@@ -218,5 +265,6 @@ def check_columns(available: Iterable[str], columns: Mapping[str, str], source: 
     for name, column in columns.items():
         if column not in available:
             raise ValueError(
-                f"--column {name}={column}: {source} has no column {column!r}; it has {', '.join(available)}"
+                f"--column {name}={column}: {source} has no column {column!r}{did_you_mean(column, available)}; it has "
+                f"{', '.join(available)}"
             )

@@ -17,6 +17,7 @@ _SHARD = re.compile(r"^(?P<split>[\w.]+)-\d{5}(-of-\d{5})?\.(parquet|arrow)$")
 
 class HubReader(Reader):
     name = "hub"
+    reads_options = frozenset({"revision"})
     maps_columns = True
     expects = "a Hub data set (owner/name), a save_to_disk folder, or a folder of train-00000.parquet shards"
 

@@ -26,6 +26,7 @@ from .report_sections import report_sections
 
 class MimicCxrReader(Reader):
     name = "mimic-cxr"
+    reads_options = frozenset({"reports"})
     expects = (
         "a folder with mimic-cxr-2.0.0-metadata.csv(.gz), -split.csv(.gz), -chexpert.csv(.gz) and the report texts"
     )

@@ -135,7 +135,7 @@ _PATTERNS = [
 
 # "PA AND LATERAL VIEWS OF THE CHEST:", "CHEST, PORTABLE AP:", "FRONTAL RADIOGRAPH OF THE CHEST:" stand where FINDINGS would
 _VIEW_TITLE = re.compile(
-    r"^(?=.*\b(?:CHEST|THORAX|CXR)\b)(?=.*\b(?:VIEWS?|AP|PA|PORTABLE|FRONTAL|LATERAL|LAT|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|FILMS?|UPRIGHT|SUPINE|SINGLE|CXR|"
+    r"^(?!.*\bWALL\b)(?=.*\b(?:CHEST|THORAX|CXR)\b)(?=.*\b(?:VIEWS?|AP|PA|PORTABLE|FRONTAL|LATERAL|LAT|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|FILMS?|UPRIGHT|SUPINE|SINGLE|CXR|"
     r"TWO|ONE|\d)\b)[A-Z0-9 ,/&().#_'-]+$"
 )
 _ANATOMY = re.compile(
@@ -164,7 +164,7 @@ def _normal(words: str) -> str:
     while words.count(")") > words.count("("):  # "(FINDINGS):"
         words = words[::-1].replace(")", "", 1)[::-1]
     words = re.sub(
-        r"\(\s*[_\d/.,: #apm-]*\s*\)|#\s*\d*|_{2,}|\b\d{1,4}(?:[/.-]\d{1,2}){1,2}(?:[/.-]\d{2,4})?\b", " ", words
+        r"\(\s*[_\d/.,: #apm-]*\s*\)|#\s*\d*|_+|\b\d{1,4}(?:[/.-]\d{1,2}){1,2}(?:[/.-]\d{2,4})?\b", " ", words
     )
     words = re.sub(r"[*`\[\]=~|>]", " ", words)
     words = re.sub(r"[-–—]+", " ", words)
@@ -188,14 +188,14 @@ def find_header(words: str, exact: bool = False) -> Header | None:
         header = _named(_normal(words.partition("(")[0]))
         if header is not None:
             return header
+    if exact:
+        return None
     capitals = words.isupper()
     if capitals:
         head, separator, rest = words.partition(",") if "," in words else words.partition(" - ")
         header = _named(_normal(head)) if separator and len(rest.split()) <= 5 else None
         if header is not None and header.kind != "weak":
             return header
-    if exact:
-        return None
     if _VIEW_TITLE.match(_SPACE.sub(" ", words).strip(" .")):
         return Header(("findings",), "weak")
     if capitals and " " not in name and len(name) >= 6:

@@ -34,8 +34,12 @@ _LINE_DASH = re.compile(
     rf"^{_PREFIX}([A-Za-z][A-Za-z0-9 ,/&+#()_-]{{2,50}}?)[*_]{{0,3}}(?:[ ]{{1,3}}[-–—]{{1,3}}|[-–—]{{1,3}}(?=[ ]))[*_]{{0,3}}[ ]+(?=\S)",
     re.MULTILINE,
 )
+_VIEWS_BEHIND = re.compile(
+    r"(?:(?:chest|thorax|pa|ap|lateral|lat|and|portable|x-?ray|cxr|radiograph|2|two|views?)\b[ ]?)+(?:[ ]{0,3}[-–—:]+[ ]*|(?=\n)|\Z)",
+    re.IGNORECASE,
+)
 _LINE_CAPITALS = re.compile(
-    rf"^{_PREFIX}([A-Z]{{4,20}}(?:[ ]?[/&]?[ ]?[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
+    rf"^{_PREFIX}([A-Z]{{4,20}}(?:(?:[ ]?[/&][ ]?|[ ])[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
     re.MULTILINE,
 )
@@ -68,6 +72,8 @@ _PAGE = re.compile(
     r"^[ ]*(?:\((?:over|cont(?:inued|'d|\.)?)\)|page \d+(?: of \d+)?)[ ]*$", re.MULTILINE | re.IGNORECASE
 )
 _SPACE = re.compile(r"\s+")
+# "top-" at the end of a line, "normal" at the start of the next; not "pre-" and "and"
+_HYPHEN_WRAP = re.compile(r"(?<=[A-Za-z])-\n[ ]?(?=[a-z])(?!(?:and|or|to)\b)")
 _BLANK = re.compile(r"\n[ ]*\n")
 _TAG = re.compile(r"</?(?P<name>b|strong|u|i|em|br|p|div|span|h[1-6]|li|ul)\b[^<>\n]{0,60}>", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.?!:;])[ \n]+|\n[ ]*")
@@ -134,8 +140,8 @@ class _Mark:
 def report_sections(text: str) -> dict[str, str]:
     """The sections found: any of `findings`, `impression`, `indication`, `history`, `comparison`, with white space collapsed.
 
-    A section that occurs twice is joined in order; `FINDINGS AND IMPRESSION` counts as both. De-identification marks (`___`) stay; a
-    section without a letter (`___.`) is left out.
+    A section that occurs twice is joined in order; `FINDINGS AND IMPRESSION` counts as both. De-identification marks (`___`) stay;
+    findings and impressions without a letter (`___.`) are left out.
     """
     text = _plain(text)
     # the last wrapper with a report behind it: some systems write the words at the end as well
@@ -198,7 +204,8 @@ def _marks(text: str) -> list[_Mark]:
     for match in _LINE_DASH.finditer(text):
         header = find_header(match[1], exact=match[1].islower())
         if header is not None and header.kind not in ("label", "weak"):
-            marks.append(_Mark(match.start(), match.end(), header))
+            views = _VIEWS_BEHIND.match(text, match.end())  # "FINDINGS - CHEST"
+            marks.append(_Mark(match.start(), views.end() if views else match.end(), header))
     for match in _LINE_MARKED.finditer(text):
         header = find_header(match[2])
         if header is not None and header.kind not in ("label", "weak"):
@@ -206,7 +213,7 @@ def _marks(text: str) -> list[_Mark]:
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
         if header is not None and not match[1].startswith(
-            ("COMPARED", "CLINICAL ")
+            ("COMPARED", "CLINICAL ", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
@@ -240,6 +247,7 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
         and bool(line)
         and line[-1] not in ".?!:;_"
         and ":" not in line
+        and not line.isupper()
     )
 
 
@@ -256,6 +264,8 @@ def _marks_alone(text: str) -> list[_Mark]:
         header = find_header(words, exact=not words.isupper() and not marked)
         if header is None or header.kind == "label":
             continue  # capitals without a colon are text as well: "COPD"
+        if "," in words and header.kind != "weak" and find_header(words, exact=True) is None:
+            continue  # "PRIOR RADIOGRAPH ___, CT ___."
         if header.kind == "weak":
             header = Header((), "title")
         if not words.isupper():
@@ -264,7 +274,7 @@ def _marks_alone(text: str) -> list[_Mark]:
                 before.endswith("\n\n") or before.endswith("\n \n") or before.rstrip(" \n")[-1:] in ("", *".?!:;_")
             )
             goes_on = behind[:1].islower() or not (
-                opened or marked or behind[:1].isupper() or behind[:1] in "_0123456789"
+                opened or marked or behind[:1].isupper() or behind[:1] in "_?0123456789"
             )
             if not (words[0].isupper() or marked) or (goes_on and not marked):
                 continue
@@ -302,7 +312,7 @@ def _resolved(text: str, marks: list[_Mark]) -> list[_Mark]:
                 for later in marks[number + 1 :]
             )
             if has_findings or context_follows or not _says_something(text[mark.end : end]):
-                mark = _Mark(mark.start, mark.end, Header((), "end"))
+                mark = _Mark(mark.start, mark.end, Header((), "title" if has_findings else "end"))
         result.append(mark)
     return result
 
@@ -367,11 +377,12 @@ def _bodies(text: str, marks: list[_Mark]) -> dict[str, str]:
         body = text[start:end]
         if set(names) & set(CONTEXT):
             body = _context_body(body, reported, views="comparison" in names)
+        body = _HYPHEN_WRAP.sub("-", body)
         body = _SPACE.sub(" ", _RULE_WITHIN.sub(" ", body)).strip()
         body = body[2:] if body[:2] == "- " and " - " not in body else body  # "FINDINGS: - Clear" is no list
         body = re.sub(r"^(?:\*\*|__(?!_))[ ]*|[ ]*(?<!_)(?:\*\*|__)$", "", body)
         for name in names:
-            if re.search(r"[^\W\d_]", body):
+            if body and (name in CONTEXT or re.search(r"[^\W\d_]", body)):
                 sections.setdefault(name, []).append(body)
     return {name: " ".join(parts) for name, parts in sections.items()}
 
@@ -413,29 +424,30 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
     """The sentences before the first that reads like a report; the first itself is believed where it stands behind its header."""
     paragraph = paragraph.strip()
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(paragraph))]
-    ends = 0
+    ends = 0  # of sentences, so far
     for number, start in enumerate(starts):
         end = starts[number + 1] if number + 1 < len(starts) else len(paragraph)
+        before = paragraph[max(0, start - 60) : start]
+        ended = start == 0 or before.rstrip()[-1:] in ".?!:;"
+        ends += start > 0 and before.rstrip()[-1:] in ".?!"
         sentence = _SPACE.sub(" ", paragraph[start : end + 120]).strip()  # a line may end before its first words do
-        claimed = _SPACE.sub(" ", paragraph[start:end])
-        ends += start > 0 and paragraph[max(0, start - 60) : start].rstrip()[-1:] in ".?!"
-        if number == 0 and keep_first:
+        whole = _SPACE.sub(" ", paragraph[start:end]).strip()
+        if (number == 0 and keep_first) or not sentence or whole.endswith("?") or not (ended or sentence[0].isupper()):
             continue
-        after_sentence = start == 0 or paragraph[max(0, start - 60) : start].rstrip()[-1:] in ".?!:;"
-        begins = bool(sentence) and (after_sentence or sentence[0].isupper())
-        if begins and (
+        claims = _REPORT_CLAIM.search(whole) is not None
+        if is_label(sentence) or (ended and claims):
+            return paragraph[:start]
+        if ends == 0 and views:
+            continue  # "No relevant priors.", "PA and lateral chest of ___."
+        doubtful = number == 0 and reported and not claims  # "Heart failure" may be the whole question
+        if (
             _REPORT_START.match(sentence)
-            or (_ORGAN_START.match(sentence) and (number or not reported or _REPORT_CLAIM.search(claimed)))
-            or (not (views and ends == 0) and _VIEWS_START.match(sentence))
-            or (after_sentence and _REPORT_CLAIM.search(claimed))
-            or (
-                ends
-                and paragraph[start - 1] in " \n"
-                and "\n" in paragraph[max(0, start - 3) : start]
-                and _STATEMENT.match(sentence)
-            )
-            or is_label(sentence)
-            or (after_sentence and start and _OTHER_LABEL.match(sentence))
+            or _VIEWS_START.match(sentence)
+            or (_ORGAN_START.match(sentence) and not doubtful)
         ):
+            return paragraph[:start]
+        if ended and start and _OTHER_LABEL.match(sentence):
+            return paragraph[:start]
+        if ends and "\n" in before[-3:] and _STATEMENT.match(sentence):
             return paragraph[:start]
     return paragraph

@@ -13,6 +13,7 @@ A `splits.json` beside the table (`{split: [patient ids]}`) places patients that
 """
 
 import csv
+import dataclasses
 import json
 import re
 import sys
@@ -23,7 +24,7 @@ from typing import Any
 
 from ..schema import TEXT_FIELDS, StudyError
 from ..values import normalize_id
-from .base import Reader, ReaderOptions, Row, check_columns, check_fields, load_split_file, open_text
+from .base import PatientSplits, Reader, ReaderOptions, Row, check_columns, check_fields, load_split_file, open_text
 
 
 STUDY_FIELDS = ("study_id", "patient_id", "acquired", "day", *TEXT_FIELDS, "labels", "split")
@@ -55,9 +56,12 @@ class TableReader(Reader):
         super().__init__(source, options)
         if self.source.is_dir():
             self.source = _table_in(self.source) or self.source / "studies.csv"
-        check_fields(self.options.columns, TABLE_FIELDS)
+        ours = {alias: name for name, alias in ALIASES.items()}
+        columns = {ours.get(name, name): column for name, column in self.options.columns.items()}
+        check_fields(columns, TABLE_FIELDS)
+        self.options = dataclasses.replace(self.options, columns=columns)
         self.wanted = {self.options.columns.get(name, name) for name in TABLE_FIELDS} | set(ALIASES.values())
-        self.splits = load_split_file(self.source.parent)
+        self.splits = PatientSplits(load_split_file(self.source.parent))
 
     @classmethod
     def detect(cls, source: Path) -> str | None:
@@ -98,6 +102,11 @@ class TableReader(Reader):
             yield from _merged(group)
             group = [(where, study)]
         yield from _merged(group)
+        if self.splits.unplaced:
+            some = ", ".join(sorted(self.splits.unplaced)[:5])
+            self.notes.append(
+                f"{len(self.splits.unplaced):,} patients are not in splits.json and are placed otherwise: {some}"
+            )
 
     def _records(self) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
         """(place, record) with the table's own columns, renamed to fields."""
@@ -154,7 +163,7 @@ class TableReader(Reader):
         if isinstance(study["labels"], str):
             study["labels"] = _json_value(study["labels"], study["study_id"], "labels")
         if not study["split"]:
-            study["split"] = self.splits.get(study["patient_id"])
+            study["split"] = self.splits.of(study["patient_id"])
         study["images"] = self._images(record)
         study["prior"] = self._prior(record)
         return study

@@ -1,6 +1,6 @@
 """Model folders that are damaged, incomplete or malicious end in one clear error, and so do devices that are not there.
 
-No part of what travels with the weights: for the commands and the trainers.
+For the commands and the trainers.
 """
 
 import contextlib
@@ -40,6 +40,7 @@ def check_device(device: str | torch.device) -> torch.device:
 @contextlib.contextmanager
 def clear_folder_errors(name: str | os.PathLike) -> Iterator[None]:
     """Turns what libraries raise at damaged or malicious files into [`ModelFolderError`]. Errors of the network stay as they are."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     try:
@@ -51,6 +52,9 @@ def clear_folder_errors(name: str | os.PathLike) -> Iterator[None]:
             f"{os.fspath(name)}: the weights cannot be read ({error}). The file is cut off or no safetensors file; copy or download "
             "it again."
         ) from error
+    except StrictDataclassError as error:
+        words = " ".join(str(error).split())[:500]
+        raise ModelFolderError(f"{os.fspath(name)}: config.json is not valid ({words}).") from error
     except (
         AttributeError,
         KeyError,
@@ -99,7 +103,7 @@ def check_json_files(name: str | os.PathLike) -> None:
 
 def load_processor(name: str | os.PathLike):
     """[`PriorRGProcessor`] of a folder or Hub id. Raises [`ModelFolderError`]."""
-    from .processing_priorrg import PriorRGProcessor
+    from ..model.processing_priorrg import PriorRGProcessor
 
     with clear_folder_errors(name):
         check_json_files(name)
