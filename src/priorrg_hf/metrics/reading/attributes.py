@@ -253,7 +253,7 @@ def _share_sides(clause: Clause) -> None:
         doubted = (
             two.relation == "list"
             and two.presence == "uncertain"
-            and two.finding in ("pneumonia", "atelectasis")
+            and two.finding in ("pneumonia", "atelectasis", "lung_lesion")
             and one.finding in ("opacity", "consolidation")
             and one.presence == "present"
         )

@@ -521,7 +521,11 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
                 and any(c.tag == "CONJ" for c in gap)
             )
             return "break" if predicate and tag == "HEDGE" and not goes_on else relation
-    if any(c.tag == "HEDGE" for c in words) and not predicate and ("COMMA" in tags or tags == {"V"}):
+    if (
+        any(c.tag == "HEDGE" for c in words)
+        and not predicate
+        and (("COMMA" in tags and not ("CONJ" in tags and any(c.tag == "ART" for c in words))) or tags == {"V"})
+    ):
         return "explain"
     if any(c.tag == "ADJACENT" for c in words) and not predicate:
         return "with"

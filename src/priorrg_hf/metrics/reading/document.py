@@ -83,7 +83,7 @@ class Document:
             c for c in subject if c.tag == "FIND" and known[c.value].kind != "other" and c.value != "support_devices"
         ]
         subject = [c for c in subject if c.tag != "FIND" or c in findings]
-        if not findings and any(c.tag == "CHG" for c in sentence.heading):
+        if not findings and any(c.tag in ("CHG", "HEDGEPOST", "NEGPOST") for c in sentence.heading):
             end = sentence.heading[-1].end  # "Unchanged: left effusion, cardiomegaly."
             return [*disambiguate(list(sentence.heading)), Chunk("COLON", ":", "", ":", end, end), *chunks]
         if not findings and not any(c.tag == "LUNG" for c in subject):

@@ -19,7 +19,7 @@ def judge_organs(clause: Clause) -> None:
         limit = clause.mentions[number + 1].first if number + 1 < len(clause.mentions) else len(clause.chunks)
         shared = (
             number + 1 < len(clause.mentions)
-            and clause.mentions[number + 1].kind == "organ"
+            and clause.mentions[number + 1].kind in ("organ", "other")
             and clause.mentions[number + 1].relation == "list"
         )
         if shared:
