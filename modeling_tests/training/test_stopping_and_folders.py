@@ -296,3 +296,34 @@ def test_a_finished_model_that_was_changed_is_not_taken_for_it(tmp_path, parts):
     weights.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.safetensors is not what was written"):
         is_finished(tmp_path)
+
+
+@pytest.mark.parametrize("saving", ["checkpoint", "model"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("No space left on device (os error 28)"),  # tokenizers
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 773056 vs 772944"),  # torch.save
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+    ],
+)
+def test_a_full_disk_in_every_way_that_libraries_say_it(tmp_path, parts, monkeypatch, saving, error):
+    processor, config = parts
+    trainer = contrastive_trainer(
+        tmp_path, stage_1_model(config), processor, example_rows(8), max_steps=2, save_strategy="steps", save_steps=1
+    )
+    if saving == "model":
+        trainer.train()
+    calls = []
+    save = type(processor).save_pretrained
+
+    def full(self, folder, **kwargs):
+        calls.append(folder)
+        if saving == "model" or len(calls) == 2:
+            raise error
+        return save(self, folder, **kwargs)
+
+    monkeypatch.setattr(type(processor), "save_pretrained", full)
+    last = "checkpoint-1" if saving == "checkpoint" else "checkpoint-2"
+    with pytest.raises(CheckpointError, match=f"no space left.*The last complete checkpoint is .*{last}.*resume"):
+        trainer.train() if saving == "checkpoint" else trainer.save_model()

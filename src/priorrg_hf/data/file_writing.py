@@ -134,7 +134,7 @@ def disk_is_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     # torch.save reports a failed write without the cause; safetensors and Arrow put the cause into the text.
-    if "PytorchStreamWriter failed writing" in str(error):
+    if "PytorchStreamWriter failed writing" in str(error) or "unexpected pos" in str(error):
         return True
     return any(f"os error {code}" in str(error) or os.strerror(code) in str(error) for code in _FULL)
 

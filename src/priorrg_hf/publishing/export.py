@@ -7,6 +7,7 @@ Batch size, context length and report length are dynamic. Both are saved by `tor
 beside them names inputs, outputs and token ids. [`ExportedReportGenerator`] is the greedy loop over them.
 """
 
+import io
 import json
 import os
 import tempfile
@@ -248,7 +249,10 @@ def _export(model: "PriorRGForReportGeneration", folder: Path, onnx: bool) -> li
     with tempfile.TemporaryDirectory(dir=folder, prefix=".exporting-") as staging:
         staging = Path(staging)
         for name, program in programs.items():
-            torch.export.save(program, staging / f"{name}.pt2")
+            # By way of memory: on a full disk torch's writer would end the whole process.
+            content = io.BytesIO()
+            torch.export.save(program, content)
+            (staging / f"{name}.pt2").write_bytes(content.getbuffer())
         if onnx:
             for name, program in programs.items():
                 save_onnx(program, staging / f"{name}.onnx", description[name])

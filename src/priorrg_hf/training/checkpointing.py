@@ -343,7 +343,7 @@ class WholeCheckpointsMixin:
                     self.state.best_model_checkpoint = str(final)
                 self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
                 write_manifest(staged, step=self.state.global_step, processes=self.args.world_size)
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except Exception as error:  # the tokenizers library raises bare ones
             shutil.rmtree(self._staging, ignore_errors=True)
             if not disk_is_full(error):
                 raise
@@ -374,7 +374,7 @@ class WholeCheckpointsMixin:
         """As `Trainer.save_model`; a full disk is a [`CheckpointError`] that names what is still there."""
         try:
             super().save_model(output_dir, _internal_call)
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except Exception as error:  # the tokenizers library raises bare ones
             # Inside a checkpoint, `_save_checkpoint` clears up and explains.
             if _internal_call or self._staging is not None or not disk_is_full(error):
                 raise
