@@ -138,7 +138,7 @@ class PriorRGPreTrainedModel(PreTrainedModel):
     config: PriorRGConfig
     base_model_prefix = "model"
     main_input_name = "input_ids"
-    input_modalities = ("text", "image")
+    input_modalities = ["text", "image"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["PriorRGPerceiverBlock", "PriorRGTemporalFusionBlock", "PriorRGLayerFusion"]
     _supports_sdpa = True
@@ -163,7 +163,7 @@ class PriorRGPreTrainedModel(PreTrainedModel):
                 else:  # the tables of view and time positions
                     init.normal_(parameter, mean=0.0, std=self.config.initializer_range)
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
         """Resizes the word embeddings. The vocabulary of the decoder, also of one to come, follows: one tokenizer serves both."""
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         self.config.vocab_size = embeddings.num_embeddings
@@ -175,9 +175,11 @@ class PriorRGPreTrainedModel(PreTrainedModel):
     def post_init(self):
         super().post_init()
         if _LOADING.get() is type(self) and _saved_as(self.config) in _SAVED_PARTS:
-            theirs = _SAVED_PARTS[_saved_as(self.config)]
-            self._keys_to_ignore_on_load_missing |= {PARTS[name] for name in self._new_parts()}
-            self._keys_to_ignore_on_load_unexpected |= {PARTS[name] for name in theirs if name not in self.own_parts}
+            theirs = _SAVED_PARTS[_saved_as(self.config) or ""]
+            missing = {PARTS[name] for name in self._new_parts()}
+            unexpected = {PARTS[name] for name in theirs if name not in self.own_parts}
+            self._keys_to_ignore_on_load_missing = {*(self._keys_to_ignore_on_load_missing or ()), *missing}
+            self._keys_to_ignore_on_load_unexpected = {*(self._keys_to_ignore_on_load_unexpected or ()), *unexpected}
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -234,11 +236,11 @@ class PriorRGPreTrainedModel(PreTrainedModel):
         _check_peft("load_adapter", "peft.PeftModel.from_pretrained(model, folder)")
         return super().load_adapter(*args, **kwargs)
 
-    def tie_weights(self, missing_keys: set[str] | None = None, **kwargs):
+    def tie_weights(self, missing_keys: set[str] | None = None, recompute_mapping: bool = True):
         """As in transformers, but a decoder that is new as a whole has no weights to tie that could be missed."""
         if _LOADING.get() is type(self) and "decoder" in self._new_parts():
             missing_keys = None
-        return super().tie_weights(missing_keys=missing_keys, **kwargs)
+        return super().tie_weights(missing_keys=missing_keys, recompute_mapping=recompute_mapping)
 
     def __getstate__(self):
         """For copying and pickling: without the hooks that transformers installs when attentions or hidden states are first asked for.

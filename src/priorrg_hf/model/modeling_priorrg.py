@@ -544,7 +544,7 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
     def get_decoder(self):
         return self.decoder
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
         """Resizes the word embeddings of the text encoder and of the decoder, which share one tokenizer."""
         embeddings = self.model.text_model.resize_token_embeddings(new_num_tokens, *args, **kwargs)
         self.decoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
