@@ -16,8 +16,7 @@ import time
 
 from priorrg_hf.evaluation.card import evaluate_reports
 from priorrg_hf.evaluation.report_file import ReportRow
-from priorrg_hf.metrics import bootstrap_intervals, meteor_java, prepare_text, temporal, text_metrics
-from priorrg_hf.metrics.report_reader import read_report
+from priorrg_hf.metrics import bootstrap_intervals, meteor_java, prepare_text, reading, temporal, text_metrics
 from priorrg_hf.phantom import make_patient, write_texts
 
 
@@ -82,7 +81,7 @@ def main() -> None:
     bootstrap, _ = timed(lambda: bootstrap_intervals(statistics, replicates=arguments.replicates))
     lines.append((f"{arguments.replicates} bootstrap replicates of all", bootstrap))
     lines.append(("all text metrics with intervals", tuple(map(sum, zip(seconds, bootstrap, strict=True)))))
-    read_report.cache_clear()
+    reading.clear_cache()
     lines.append(
         ("change, presence, attributes", timed(lambda: temporal.temporal_statistics(predictions, references))[0])
     )

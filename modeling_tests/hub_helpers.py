@@ -19,7 +19,8 @@ from priorrg_hf import (
     PriorRGForReportGeneration,
     PriorRGProcessor,
 )
-from priorrg_hf.model.processing_priorrg import build_priorrg_tokenizer, rad_dino_image_processor
+from priorrg_hf.model.processing_priorrg import rad_dino_image_processor
+from priorrg_hf.model.tokenization_priorrg import build_priorrg_tokenizer
 
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"

@@ -106,7 +106,7 @@ def make_tokenizer(args) -> None:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Tokenizer
 
-    from priorrg_hf.model.processing_priorrg import build_priorrg_tokenizer
+    from priorrg_hf.model.tokenization_priorrg import build_priorrg_tokenizer
 
     texts = []
     for index in range(6000):

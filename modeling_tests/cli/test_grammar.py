@@ -78,7 +78,7 @@ def test_places():
     """The model is the first argument, studies are --data, results go to --output; nothing else is positional."""
     for name, command in COMMANDS.items():
         arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
-        assert arguments in ([], ["model"], ["model", "repo_id"], ["checkpoint"]), name
+        assert arguments in ([], ["model"], ["model", "repo_id"], ["checkpoint"], ["text"]), name
         names = {parameter.name for parameter in command.params}
         if name in LONG:
             assert {"dry_run", "quiet", "log_file", "json_output", "output"} <= names, name

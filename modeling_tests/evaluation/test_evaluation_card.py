@@ -19,6 +19,7 @@ from priorrg_hf.cli import app
 from priorrg_hf.evaluation import card, errors, scoring, worst_page
 from priorrg_hf.evaluation.report_file import ReportRow, read_reports
 from priorrg_hf.metrics import temporal_scores, text_overlap
+from priorrg_hf.metrics.chexpert14 import chexpert14_scores
 
 
 FAST = ("bleu", "rouge_l", "cider")
@@ -58,6 +59,7 @@ def test_scores_are_those_of_the_plain_functions():
     plain = {
         **text_overlap(predictions, references, metrics=FAST),
         **temporal_scores(predictions, references, [row.has_prior for row in rows]),
+        **chexpert14_scores(predictions, references),
     }
     assert {name: interval.value for name, interval in scored.scores["full"].items()} == pytest.approx(
         plain, nan_ok=True
@@ -139,7 +141,7 @@ def test_error_analysis_counts():
     assert severity["matrix"][place["moderate"]][place["mild"]] == 1
     change = analysis["change_confusion"]
     place = {label: index for index, label in enumerate(change["labels"])}
-    assert change["matrix"][place["improved"]][place["worse"]] == 1
+    assert change["matrix"][place["decreased"]][place["increased"]] == 1
     assert change["matrix"][place["not said"]][place["new"]] == 1
     effusion = analysis["findings"]["pleural_effusion"]
     assert (effusion["n"], effusion["predicted"]) == (2, 2) and effusion["precision"] == 0.5
@@ -294,7 +296,7 @@ def test_worst_page_says_what_differs_and_what_is_empty(tmp_path):
     assert '>effusion</mark><small class="read">right</small>' in side and '<small class="read">left</small>' in side
     assert '<small class="read">moderate</small>' in level and '<small class="read">mild</small>' in level
     assert '<small class="read">' not in alone  # the other text does not speak of it
-    assert "omitted: pleural effusion left (worse)" in alone and "change of" not in alone
+    assert "omitted: pleural effusion left (increased)" in alone and "change of" not in alone
     assert "The report is empty." in empty and "omitted: pleural effusion left (unchanged)" in empty
     assert "68 days before" in side and "1 day before" in level and "3.2 days before" in alone
 

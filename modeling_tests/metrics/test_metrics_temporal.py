@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from priorrg_hf.metrics import temporal
-from priorrg_hf.metrics.report_reader import has_comparison, read_report
+from priorrg_hf.metrics.reading import has_comparison, read_report, tables
 
 
 SENTENCES = [
@@ -16,16 +16,56 @@ SENTENCES = [
 ]  # fmt: skip
 
 
+# The sentences were annotated in coarser words than the reader's: one name a family of findings, four grades of severity, and sides of
+# those findings alone of which there are two. The apparent enlargement of h061, due to technique, counts as a change in them.
+NAMES = {"nodule": "lung_lesion", "interstitial_disease": "consolidation", "pulmonary_artery_catheter": "central_line"}
+CHANGE_WORDS = {"worse": "increased", "improved": "decreased"}
+UNSIDED = {"edema", "central_line", "pacemaker", "hilar_enlargement"}
+
+
+def coarse_sites(statement) -> set[str]:
+    row = tables.findings().get(statement.finding)
+    family = row.family if row else statement.finding
+    if family == "mediastinum" and "cardiomediastinal" in (statement.words or ""):
+        family = "cardiomegaly"
+    if family in UNSIDED:
+        return {family}
+    return {family + site[len(statement.finding) :] for site in statement.sites}
+
+
+def gold_site(site: str) -> str:
+    name, _, side = site.partition(":")
+    return NAMES.get(name, name) + (f":{side}" if side else "")
+
+
+def gold_change(site: str, change: str) -> str:
+    if site == "lung_volumes":  # better volumes are larger ones
+        return {"worse": "decreased", "improved": "increased"}.get(change, change)
+    return CHANGE_WORDS.get(change, change)
+
+
+def read_coarsely(text: str, field: str) -> set[tuple[str, str]]:
+    statements = [s for s in read_report(text) if s.finding != "emphysema"]
+    value = {"changes": lambda s: s.change, "severities": lambda s: s.grade}[field]
+    told = {(site, value(s)) for s in statements if value(s) and s.presence != "uncertain" for site in coarse_sites(s)}
+    # What another finding of the family may be tells no course of its own: "increased opacity, possibly developing pneumonia".
+    known = {site for site, _ in told}
+    return told | {
+        (site, value(s))
+        for s in statements
+        if value(s) and s.presence == "uncertain"
+        for site in coarse_sites(s)
+        if site not in known
+    }
+
+
 def precision_and_recall(part: str, field: str) -> tuple[float, float]:
     hits = predicted = expected = 0
     for row in SENTENCES:
         if row["part"] == part:
-            statements = read_report(row["text"])
-            if field == "changes":
-                found = {(s.site, s.change) for s in statements if s.change}
-            else:
-                found = {(s.site, s.severity) for s in statements if s.severity}
-            gold = set(row[field].items())
+            found = read_coarsely(row["text"], field)
+            change = gold_change if field == "changes" else lambda site, value: value
+            gold = {(gold_site(site), change(site, value)) for site, value in row[field].items()}
             hits, predicted, expected = hits + len(found & gold), predicted + len(found), expected + len(gold)
     return hits / predicted, hits / expected
 
@@ -66,7 +106,7 @@ def test_positions_point_at_the_mention():
 
 
 @pytest.mark.parametrize(
-    ("text", "status"),
+    ("text", "presence"),
     [
         ("No left pleural effusion.", "absent"),
         ("Left pleural effusion is not seen.", "absent"),
@@ -76,8 +116,8 @@ def test_positions_point_at_the_mention():
         ("The left pleural effusion has resolved.", "absent"),
     ],
 )
-def test_presence(text, status):
-    assert [s.status for s in read_report(text) if s.finding == "pleural_effusion"] == [status]
+def test_presence(text, presence):
+    assert [s.presence for s in read_report(text) if s.finding == "pleural_effusion"] == [presence]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +139,17 @@ def test_has_comparison(text, compares):
     ("text", "changes"),
     [
         ("Bilateral consolidations, more prominent in the left lung.", {}),
-        ("Opacity more prominent on the left than on the prior film.", {"consolidation:left": "worse"}),
-        ("Progressive right consolidation. Left lung remains clear.", {"consolidation:right": "worse"}),
+        ("Opacity more prominent on the left than on the prior film.", {"opacity:left": "increased"}),
+        ("Progressive right consolidation. Left lung remains clear.", {"consolidation:right": "increased"}),
         (
             "Left effusion is larger. The right is smaller.",
-            {"pleural_effusion:left": "worse", "pleural_effusion:right": "improved"},
+            {"pleural_effusion:left": "increased", "pleural_effusion:right": "decreased"},
         ),
-        ("Lung volumes have increased.", {"lung_volumes": "improved"}),
-        ("Poor inspiration, with radiological progression.", {"overall": "worse"}),
-        ("Left effusion, with interval improvement.", {"pleural_effusion:left": "improved"}),
+        ("Lung volumes have increased.", {"lung_volumes": "increased"}),
+        ("Poor inspiration, with radiological progression.", {"overall": "increased"}),
+        ("Left effusion, with interval improvement.", {"pleural_effusion:left": "decreased"}),
         ("There has been symptomatic improvement.", {}),
-        ("Opacities with greater involvement of the apices than before.", {"consolidation": "worse"}),
+        ("Opacities with greater involvement of the apices than before.", {"opacity": "increased"}),
         ("Follow-up radiographs in six weeks to document resolution.", {}),
     ],
 )
@@ -144,7 +184,7 @@ def test_scores_of_a_worked_example():
     assert scores["attribute_dropped"] == 1.0 and scores["attribute_recall"] == 0.0
     assert scores["presence_f1"] == 1.0
     assert temporal.direction_reversals(predictions[0], references[0]) == [
-        ("pleural_effusion:left", "improved", "worse")
+        ("pleural_effusion:left", "decreased", "increased")
     ]
 
 
@@ -170,7 +210,8 @@ def test_has_prior_must_pair_up():
 
 # ---- phantom reports, whose truth is known exactly ----
 
-NAMES = {"effusion": "pleural_effusion"}
+PHANTOM_NAMES = {"effusion": "pleural_effusion"}
+PHANTOM_WORDS = {"opacity": "consolidation"}  # one finding in the phantom's grammar
 WITHOUT_SIDES = {"cardiomegaly", "edema", "atelectasis"}
 
 
@@ -178,12 +219,18 @@ def truth_of(facts) -> dict:
     truth = {}
     for site, fact in facts.findings.items():
         finding, _, side = site.partition(":")
-        truth[NAMES.get(finding, finding) + (f":{side}" if side else "")] = fact
+        truth[PHANTOM_NAMES.get(finding, finding) + (f":{side}" if side else "")] = fact
     return truth
 
 
-def site_of(statement) -> str:
-    return statement.finding if statement.finding in WITHOUT_SIDES else statement.site
+def sites_of(statement) -> tuple[str, ...]:
+    name = PHANTOM_WORDS.get(statement.finding, statement.finding)
+    if name in WITHOUT_SIDES:
+        return (name,)
+    return tuple(name + site[len(statement.finding) :] for site in statement.sites)
+
+
+PHANTOM_CHANGES = {"increased": "worsened", "decreased": "improved"}
 
 
 @pytest.fixture(scope="module")
@@ -198,16 +245,26 @@ def phantom_visits():
 
 
 def test_phantom_reports_are_read_as_their_exact_truth(phantom_visits):
-    findings = {"pleural_effusion", "cardiomegaly", "edema", "atelectasis", "consolidation", "pneumothorax", "overall"}
+    findings = {
+        "pleural_effusion",
+        "cardiomegaly",
+        "edema",
+        "atelectasis",
+        "consolidation",
+        "opacity",
+        "pneumothorax",
+        "overall",
+    }
     changed = 0
     for text, facts, _ in phantom_visits:
-        statements = [s for s in read_report(text) if s.finding in findings]
+        # What a finding is due to is the cause of it in the phantom's truth, no finding.
+        statements = [s for s in read_report(text) if s.finding in findings and not s.explains]
         truth = truth_of(facts)
         true_changes = {site: fact.change for site, fact in truth.items() if fact.change}
-        said = {site_of(s): "worsened" if s.change == "worse" else s.change for s in statements if s.change}
+        said = {site: PHANTOM_CHANGES.get(s.change, s.change) for s in statements if s.change for site in sites_of(s)}
         assert said == true_changes, text
         present = {site: fact.severity for site, fact in truth.items() if fact.present}
-        assert {site_of(s): s.severity for s in statements if s.status == "present"} == present, text
+        assert {site: s.grade for s in statements if s.presence == "present" for site in sites_of(s)} == present, text
         assert has_comparison(text) is bool(true_changes), text
         changed += len(true_changes)
     assert changed > 200

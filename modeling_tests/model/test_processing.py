@@ -17,12 +17,8 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoProcessor, AutoTokenizer, BatchFeature, BitImageProcessorPil, GPT2Tokenizer
 
 from priorrg_hf import PriorRGConfig, PriorRGInputError, PriorRGProcessor
-from priorrg_hf.model.processing_priorrg import (
-    ADDED_TOKENS,
-    build_priorrg_tokenizer,
-    rad_dino_image_processor,
-    study_id_to_int,
-)
+from priorrg_hf.model.processing_priorrg import rad_dino_image_processor, study_id_to_int
+from priorrg_hf.model.tokenization_priorrg import ADDED_TOKENS, build_priorrg_tokenizer
 
 
 VIEWS = {"PA": 0, "AP": 1, "LATERAL": 2, "unk": 3}

@@ -6,7 +6,7 @@ May use every room, and imports them only when a command runs, so that `priorrg 
 import typer
 
 from ..version import __version__
-from . import data, evaluation, generation, info, phantom, publishing, training
+from . import data, evaluation, generation, info, phantom, publishing, reading, training
 from .grammar import Commands
 
 
@@ -36,7 +36,7 @@ def common(
     pass
 
 
-for group in (training, data, generation, evaluation, publishing, phantom, info):
+for group in (training, data, generation, evaluation, reading, publishing, phantom, info):
     group.register(app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .grammar import Commands, command, output_of, show, show_plan, usage_error, warn
-from .options import RUN, STUDIES, LinkingOptions, LongRunOptions, SourceOptions, complete
+from .options import RUN, STUDIES, LinkingOptions, LongRunOptions, Overwrite, SourceOptions, complete
 
 
 data_app = typer.Typer(
@@ -46,6 +46,7 @@ def check(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", rich_help_panel=RUN, help="File for the whole report as JSON.")
     ] = None,
+    overwrite: Overwrite = False,
     shown: LongRunOptions,
 ) -> None:
     """Count what is in a source and name what is wrong with it. Exit code 1 if there are errors, 2 if it can't be read.
@@ -54,7 +55,7 @@ def check(
     """
     path = source.require()
     from ..data.check import check_studies
-    from ..data.file_writing import write_text_whole
+    from ..data.file_writing import json_file_with, write_output
 
     with output_of(shown.quiet, shown.log_file):
         if shown.dry_run:
@@ -64,7 +65,9 @@ def check(
             path, images=images, workers=workers, progress=not shown.quiet, **vars(linking), **source.reading()
         )
     if output is not None:
-        write_text_whole(output, json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n"
+        ours = json_file_with(*report.to_dict())
+        write_output(output, text, ours=ours, sources=source.paths(), overwrite=overwrite)
     show(shown.json_output, report.to_dict(), f"{path}: {report.as_text(max_errors or None)}")
     if 0 < max_errors < len(report.errors) and not shown.json_output:
         typer.echo("(--max-errors 0 names all errors, --output writes them to a file)")
@@ -114,9 +117,7 @@ def convert(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder for the shards.")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=RUN, help="Replace another conversion in the folder.")
-    ] = False,
+    overwrite: Overwrite = False,
     strict: Annotated[
         bool, typer.Option("--strict", rich_help_panel=RUN, help="Stop at the first bad study instead of naming it.")
     ] = False,

@@ -14,6 +14,8 @@ from .options import (
     DecodingOptions,
     LongRunOptions,
     Model,
+    OnMismatch,
+    Overwrite,
     ScoreOptions,
     SelectionOptions,
     SourceOptions,
@@ -30,8 +32,8 @@ REPORTS = Mode(
     "a file of reports",
     dict.fromkeys(
         ("data", "format", "image_root", "reports", "all_items", "revision", "date_order", "allow_outside_image_root",
-         "allow_urls", "split", "views", "limit", "batch_size", "num_workers",
-         "device", "dtype", "num_beams", "max_length", "strict", "no_resume"),
+         "allow_urls", "allow_private_urls", "split", "views", "limit", "batch_size", "num_workers",
+         "device", "dtype", "num_beams", "max_length", "strict", "no_resume", "on_mismatch"),
         _AS_IT_IS,
     ),
 )  # fmt: skip
@@ -158,7 +160,13 @@ def evaluate(
                 show_plan(shown.json_output, {"reads": model, "reports": len(rows), "writes": str(output)})
                 return
             result = evaluate_file(
-                model, output, columns=source.columns, processor=processor, against=against, **scoring
+                model,
+                output,
+                columns=source.columns,
+                processor=processor,
+                against=against,
+                overwrite=bulk.overwrite,
+                **scoring,
             )
         else:
             data = source.require()
@@ -168,7 +176,8 @@ def evaluate(
             result = evaluate_model(
                 packaged(model, "model"), data, output, reading=source.reading(), **selection.selection(),
                 batch_size=compute.batch_size, num_workers=compute.num_workers, device=compute.device, dtype=compute.dtype,
-                strict=bulk.strict, resume=not bulk.no_resume, generation=decoding.generation(), against=against,
+                strict=bulk.strict, resume=not bulk.no_resume, on_mismatch=bulk.on_mismatch, overwrite=bulk.overwrite,
+                generation=decoding.generation(), against=against,
                 progress=not shown.quiet, **scoring,
             )  # fmt: skip
     for note in result.result["notes"] if not shown.quiet else ():
@@ -262,7 +271,8 @@ def sweep(
             packaged(model, "model"), data, output, questions=tuple(only or ()) or None, steps=steps, reading=source.reading(),
             **selection.selection(), metrics=_metrics(meteor), replicates=scores.replicates, seed=scores.seed,
             batch_size=compute.batch_size, num_workers=compute.num_workers, device=compute.device, dtype=compute.dtype,
-            strict=bulk.strict, resume=not bulk.no_resume, generation=decoding.generation(), progress=not shown.quiet,
+            strict=bulk.strict, resume=not bulk.no_resume, on_mismatch=bulk.on_mismatch, overwrite=bulk.overwrite,
+            generation=decoding.generation(), progress=not shown.quiet,
         )  # fmt: skip
     _tell_left_out(result.result["skipped"])
     show(shown.json_output, result.result, result.table, f"Tables and plots: {result.folder / 'sweep.md'}")
@@ -288,6 +298,8 @@ def ablate(
     output: Annotated[Path, typer.Option("--output", "-o", rich_help_panel=RUN, help="Folder to write.")] = Path(
         "ablation"
     ),
+    on_mismatch: OnMismatch = "refuse",
+    overwrite: Overwrite = False,
     shown: LongRunOptions,
 ) -> None:
     """Train and tabulate variants of the method on the phantom cohort: segment order, segments left out, last layer only, no stage 1 ...
@@ -319,6 +331,7 @@ def ablate(
             return
         result = run_ablation(
             contents, output, only=tuple(only or ()) or None, seeds=chosen, progress=not shown.quiet,
+            on_mismatch=on_mismatch, overwrite=overwrite,
             say=(lambda _: None) if shown.quiet or shown.json_output else typer.echo,
         )  # fmt: skip
     show(shown.json_output, result.result, result.table, f"Table: {result.folder / 'ablation.md'}")
@@ -362,6 +375,7 @@ def retrieve(
     strict: Annotated[
         bool, typer.Option("--strict", rich_help_panel=RUN, help="Stop at the first bad study instead of naming it.")
     ] = False,
+    overwrite: Overwrite = False,
     shown: LongRunOptions,
 ) -> None:
     """Retrieval between images and reports, both directions, with and without prior and context. Embeddings are stored.
@@ -385,7 +399,7 @@ def retrieve(
         result = run_retrieval(
             packaged(model, "model"), data, output, per_class=per_class, classes=classes.split(",") if classes else None,
             backend=backend, seed=seed, batch_size=compute.batch_size, num_workers=compute.num_workers, device=compute.device,
-            dtype=compute.dtype, strict=strict, progress=not shown.quiet, reading=source.reading(), **selection.selection(),
+            dtype=compute.dtype, strict=strict, overwrite=overwrite, progress=not shown.quiet, reading=source.reading(), **selection.selection(),
         )  # fmt: skip
     _tell_left_out(result.result["skipped"])
     show(shown.json_output, result.result, result.table, f"Scores: {result.folder / 'retrieval.json'}")

@@ -35,8 +35,8 @@ SINGLE = Mode(
     {
         **dict.fromkeys(
             ("data", "format", "image_root", "column", "reports", "all_items", "revision", "date_order",
-             "allow_outside_image_root", "allow_urls", "split", "views", "limit", "strict",
-             "without_prior", "without_context", "no_resume"),
+             "allow_outside_image_root", "allow_urls", "allow_private_urls", "split", "views", "limit", "strict",
+             "without_prior", "without_context", "no_resume", "on_mismatch"),
             _OF_A_SOURCE,
         ),
         "batch_size": "there is one study",
@@ -114,7 +114,7 @@ def generate(
     with output_of(shown.quiet, shown.log_file):
         loaded, processor = load_for_generation(packaged(model, "model"), device=compute.device, dtype=compute.dtype)
         if study.image is not None:
-            _write_one(loaded, processor, study, output, decoding.generation(), shown.json_output)
+            _write_one(loaded, processor, study, output, decoding.generation(), shown.json_output, bulk.overwrite)
             return
         studies = load_evaluation_data(
             source.data, strict=bulk.strict, reading=source.reading(), **selection.selection()
@@ -130,7 +130,8 @@ def generate(
             return
         summary = generate_reports(
             loaded, processor, examples, output, batch_size=compute.batch_size, num_workers=compute.num_workers,
-            strict=bulk.strict, resume=not bulk.no_resume, progress=not shown.quiet, **decoding.generation(),
+            strict=bulk.strict, resume=not bulk.no_resume, on_mismatch=bulk.on_mismatch, overwrite=bulk.overwrite, sources=source.paths(),
+            progress=not shown.quiet, **decoding.generation(),
         )  # fmt: skip
     if not shown.quiet:
         for name, reason in summary.skipped.items():
@@ -138,10 +139,15 @@ def generate(
     show(shown.json_output, dataclasses.asdict(summary), str(summary))
 
 
-def _write_one(model, processor, study: StudyOptions, output: Path | None, generation: dict, as_json: bool) -> None:
-    from ..data.file_writing import write_text_whole
+def _write_one(
+    model, processor, study: StudyOptions, output: Path | None, generation: dict, as_json: bool, overwrite: bool
+) -> None:
+    from ..data.file_writing import check_output_file, json_file_with, write_text_whole
     from ..model.pipeline_priorrg import PriorRGReportGenerationPipeline
 
+    if output is not None:
+        images = [path for path in (study.image, study.prior_image) if path is not None]
+        check_output_file(output, ours=json_file_with("image", "generated_text"), sources=images, overwrite=overwrite)
     write = PriorRGReportGenerationPipeline(model=model, processor=processor)
     inputs: dict[str, Any] = given(**vars(study))
     result = {**inputs, "generated_text": write(inputs, **generation)[0]["generated_text"]}

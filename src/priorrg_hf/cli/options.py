@@ -3,6 +3,7 @@
 `MODEL` is the first argument of every command that has one; studies are always `--data/-d`; what is written goes to `--output/-o`.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,20 @@ def complete(*values: str):
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Model folder or Hub id.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.", rich_help_panel=RUN)]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", rich_help_panel=RUN, help="Replace files in the way that this command did not write."),
+]
+OnMismatch = Annotated[
+    str,
+    typer.Option(
+        "--on-mismatch",
+        metavar="WHAT",
+        rich_help_panel=RUN,
+        autocompletion=lambda incomplete: [word for word in ("refuse", "rewrite") if word.startswith(incomplete)],
+        help="Earlier results of other data, models or settings: refuse, or rewrite them.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.", rich_help_panel=RUN)]
 
 
@@ -89,11 +104,27 @@ class SourceOptions:
         bool, typer.Option("--allow-urls", rich_help_panel=STUDIES, help="Let images be http and https addresses.")
     ] = False
 
+    allow_private_urls: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-urls", rich_help_panel=STUDIES, help="Also those of this machine and private networks."
+        ),
+    ] = False
+
+    def __post_init__(self):
+        if self.allow_private_urls:
+            # Read where the address is opened, which may be another process.
+            os.environ["PRIORRG_ALLOW_PRIVATE_URLS"] = "1"
+
     def require(self) -> str:
         """The source, which this command cannot do without."""
         if self.data is None:
             raise usage_error("no studies given: pass --data STUDIES (-d)")
         return self.data
+
+    def paths(self) -> list[str]:
+        """What is read from disk, never to be written over."""
+        return [str(path) for path in (self.data, self.reports) if path is not None]
 
     @property
     def columns(self) -> dict[str, str]:
@@ -207,6 +238,8 @@ class BulkOptions:
     strict: Annotated[
         bool, typer.Option("--strict", rich_help_panel=RUN, help="Stop at the first bad study instead of naming it.")
     ] = False
+    on_mismatch: OnMismatch = "refuse"
+    overwrite: Overwrite = False
     no_resume: Annotated[
         bool,
         typer.Option("--no-resume", rich_help_panel=RUN, help="Start over instead of going on with what is there."),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .grammar import command, duration, given, output_of, show, show_plan, usage_error
-from .options import RUN, LongRunOptions, Seed
+from .options import RUN, LongRunOptions, OnMismatch, Overwrite, Seed
 
 
 PANEL = "Synthetic studies"
@@ -34,6 +34,8 @@ def demo(
     num_workers: Annotated[
         int, typer.Option("--num-workers", min=1, rich_help_panel=RUN, help="Processes that draw the cohort.")
     ] = 2,
+    on_mismatch: OnMismatch = "refuse",
+    overwrite: Overwrite = False,
     shown: LongRunOptions,
 ) -> None:
     """The whole method on synthetic studies: cohort, both training stages, reports, scores, a page to look at.
@@ -64,6 +66,8 @@ def demo(
             num_proc=num_workers,
             progress=not shown.quiet,
             say=(lambda _: None) if silent else typer.echo,
+            on_mismatch=on_mismatch,
+            overwrite=overwrite,
         )
     took = duration(sum(result["seconds"].values()))
     show(
@@ -84,6 +88,7 @@ def phantom(
     seed: Seed = 0,
     image_size: Annotated[int, typer.Option("--image-size", help="Height and width of the films in pixels.")] = 224,
     no_laterals: Annotated[bool, typer.Option("--no-laterals", help="Draw frontal films only.")] = False,
+    overwrite: Overwrite = False,
     shown: LongRunOptions,
 ) -> None:
     """Write synthetic studies with known truth as Parquet files that every other command reads; the truth is in their column `facts`.
@@ -100,7 +105,7 @@ def phantom(
         show_plan(shown.json_output, {"studies": num_studies, "image_size": image_size, "writes": str(output)})
         return
     with output_of(shown.quiet, shown.log_file):
-        write_phantom_cohort(output, num_studies, seed, image_size, laterals=not no_laterals)
+        write_phantom_cohort(output, num_studies, seed, image_size, laterals=not no_laterals, overwrite=overwrite)
     show(
         shown.json_output,
         {"output": str(output), "studies": num_studies},

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .grammar import command, given, output_of, show, show_plan, usage_error
-from .options import RUN, LongRunOptions, Model, ShowOptions, packaged
+from .options import RUN, LongRunOptions, Model, Overwrite, ShowOptions, packaged
 
 
 CARD = "Card"
@@ -131,12 +131,13 @@ def card(
         Path | None,
         typer.Option("--output", "-o", rich_help_panel=RUN, help="File to write. Default: standard output."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the model card of a folder, with its results.
 
     priorrg card runs/stage2 --evaluation evaluation/evaluation.json -o README.md
     """
-    from ..data.file_writing import write_text_whole
+    from ..data.file_writing import write_output
     from ..model.configuration_priorrg import PriorRGConfig
     from ..publishing.model_card import render_model_card
 
@@ -151,8 +152,13 @@ def card(
     if output is None:
         typer.echo(text)
         return
-    write_text_whole(output, text)
+    write_output(output, text, ours=_is_card, overwrite=overwrite)
     typer.echo(f"Wrote {output}.")
+
+
+def _is_card(path: Path) -> bool:
+    """A model card, written by us or edited since."""
+    return "\n- priorrg\n" in path.read_text(encoding="utf-8", errors="replace").split("\n---", 1)[0]
 
 
 def export(
@@ -164,6 +170,7 @@ def export(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="ONNX files as well (pip install 'priorrg-hf[export]').")
     ] = False,
+    overwrite: Overwrite = False,
     shown: LongRunOptions,
 ) -> None:
     """Export encoder and decoding step as programs that run without this package (torch.export, ONNX).
@@ -180,7 +187,7 @@ def export(
         if shown.dry_run:
             show_plan(shown.json_output, {"reads": model, "programs": "encoder, decoding step", "writes": str(output)})
             return
-        files = export_model(loaded, output, onnx=onnx)
+        files = export_model(loaded, output, onnx=onnx, overwrite=overwrite, sources=[model])
     show(shown.json_output, {"files": [str(path) for path in files]}, *map(str, files))
 
 

@@ -20,7 +20,7 @@ from .grammar import (
     usage_error,
     warn,
 )
-from .options import MODEL_PANEL, RUN, LongRunOptions, SourceOptions, packaged
+from .options import MODEL_PANEL, RUN, LongRunOptions, Overwrite, SourceOptions, packaged
 
 
 PANEL = "Training"
@@ -90,6 +90,7 @@ class TrainingOptions:
             help="JSON or YAML file with any of these arguments, or the name of a packaged one, e.g. pretrain_8gpu. Options win over it.",
         ),
     ] = None  # fmt: skip
+    overwrite: Overwrite = False
     resume: Annotated[
         bool,
         typer.Option("--resume", rich_help_panel=RUN, help="Go on from the last complete checkpoint of the folder."),
@@ -131,6 +132,7 @@ class TrainingOptions:
             learning_rate=self.learning_rate,
             feature_cache=None if self.feature_cache is None else str(self.feature_cache),
             resume_from_checkpoint="auto" if self.resume else None,
+            overwrite_output_dir=self.overwrite or None,
         )
 
 

@@ -14,18 +14,19 @@ from typing import Any
 
 from ..data.file_writing import write_text_whole
 from ..metrics.bootstrap import Interval
+from ..metrics.reader_error import RESTS_ON, measured, reader_accuracy, with_reader_error
 from ..metrics.repetition import most_frequent_reports
 from ..metrics.text_metrics import TEXT_METRICS, scorer_versions
 from ..version import __version__
 from .errors import error_analysis, study_errors, worst_studies
 from .fingerprints import installed_version, text_fingerprint
 from .report_file import ReportRow
-from .scoring import CUT, FULL, PROTOCOLS, compare_systems, score_reports, subset_scores
+from .scoring import CUT, FULL, PROTOCOLS, ScoredReports, compare_systems, patient_groups, score_reports, subset_scores
 
 
 SUBSET_METRICS = (
     "bleu_4", "rouge_l", "meteor", "cider", "presence_f1", "change_f1", "direction_reversals", "attribute_f1", "unsupported_comparisons",
-    "chexbert_14_micro_f1", "radgraph_partial_f1",
+    "reader_14_micro_f1", "chexbert_14_micro_f1", "radgraph_partial_f1",
 )  # fmt: skip
 # Of the lines on variety and length, those that tell subsets apart.
 SUBSET_LENGTHS = (
@@ -35,6 +36,7 @@ WORST_STUDIES = 20
 DISPLAY_NAMES = {
     "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L", "meteor": "METEOR 1.5", "meteor_nltk": "METEOR (NLTK)", "cider": "CIDEr-D",
     "change_f1": "Change F1", "presence_f1": "Presence F1", "attribute_f1": "Attribute F1", "chexbert_14_micro_f1": "CheXbert-14 micro F1",
+    "reader_14_micro_f1": "Presence F1 of 14 classes, by rules, micro", "reader_14_macro_f1": "Presence F1 of 14 classes, by rules, macro",
     "radgraph_partial_f1": "RadGraph partial F1",
 }  # fmt: skip
 
@@ -142,6 +144,21 @@ def _confusion_table(table: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _reader(scored: ScoredReports, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How well the reader reads each label, and the scores that rest on it carried through its error."""
+    accuracy = reader_accuracy()
+    corrected = with_reader_error(scored.statistics[FULL], groups=patient_groups(scored.rows), **settings)
+    labels = {"direction_reversals": ("increased", "decreased", "new", "resolved")}
+    return {
+        "measured_on": measured()["sets"],
+        "accuracy": accuracy,
+        "corrected": {
+            name: {**_plain(entry), "labels": list(labels.get(name, (RESTS_ON[name],)))}
+            for name, entry in corrected.items()
+        },
+    }
+
+
 def render_card(result: Mapping[str, Any], *, name: str, plots: Sequence[str] = ()) -> str:
     """The Markdown card of an `evaluation.json`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -243,6 +260,7 @@ def evaluate_reports(
         ],
         "subsets": _plain(subset_scores(scored, SUBSET_METRICS)),
         "errors": errors,
+        "reader": _plain(_reader(scored, bootstrap)),
         "against": None,
         "tokenisation": "space before '.', runs of spaces folded, split at white space; no lower-casing",
         "versions": _versions(metrics, clinical),

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..metrics.bootstrap import bootstrap_intervals
+from ..metrics.reading import CHANGES, GRADES, Statement, has_comparison, read_report
 from ..metrics.repetition import repetition_scores, repetition_statistics
-from ..metrics.report_lexicon import CHANGES, SEVERITIES
-from ..metrics.report_reader import Statement, has_comparison, read_report
 from ..metrics.statistics import ReportStatistics, precision_recall_f1
 from ..metrics.temporal import changes_of, direction_reversals, present_sites, severities_of
 from ..metrics.text_metrics import rouge_l_statistics
@@ -91,7 +90,7 @@ def severity_confusion(predictions: Sequence[str], references: Sequence[str]) ->
         for site in present_sites(prediction) & present_sites(reference):
             if site in said or site in true:
                 pairs[(true.get(site, NOT_SAID), said.get(site, NOT_SAID))] += 1
-    return _confusion(pairs, (*SEVERITIES, NOT_SAID))
+    return _confusion(pairs, (*GRADES, NOT_SAID))
 
 
 def change_confusion(
@@ -248,17 +247,17 @@ def error_analysis(rows: Sequence[ReportRow], settings: Mapping[str, Any] | None
 
 def differing_statements(text: str, other: str) -> list[Statement]:
     """Statements of `text` that `other` does not make, for highlighting."""
-    known = {(s.site, s.status, s.severity, s.change) for s in read_report(other)}
+    known = {(site, s.presence, s.grade, s.change) for s in read_report(other) for site in s.sites}
     present = present_sites(other)
-    said_sites = {s.site for s in read_report(other)}
+    said_sites = {site for s in read_report(other) for site in s.sites}
     result = []
     for statement in read_report(text):
-        if (statement.site, statement.status, statement.severity, statement.change) in known:
+        if all((site, statement.presence, statement.grade, statement.change) in known for site in statement.sites):
             continue
         # A denial of what the other does not mention is no difference.
-        if statement.status == "absent" and statement.change is None and statement.site not in present:
+        if statement.presence == "absent" and statement.change is None and not present & set(statement.sites):
             continue
-        if statement.status is None and statement.change is None and statement.site not in said_sites:
+        if statement.presence is None and statement.change is None and not said_sites & set(statement.sites):
             continue
         result.append(statement)
     return result

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..metrics.reading import is_missing
+
 
 # What people call these columns; the first that is present is taken.
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
@@ -199,7 +201,7 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
 
     Returns:
         `list[ReportRow]` in the order of the file. A missing prediction is the empty report; a missing reference (in CSV and TSV an
-        empty cell) is `None`. Rows are named by `example_id` or a column like it, else by `study_id`, else by their place in the file.
+        empty cell) is `None`. Placeholders ("N/A", "nan", "___") are missing. Rows are named by `example_id` or a column like it, else by `study_id`, else by their place in the file.
         Only a column called `example_id` must be unique; of other names (`study_id`, where a study has several images) those that come again
         are numbered.
 
@@ -232,6 +234,10 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
                 "reference_cut",
             )
         }
+        for field in ("prediction", "reference", "reference_cut"):
+            # "N/A", "nan" and "___" stand where a report should be; an empty reference of JSON is kept, it says that there were no findings.
+            if texts[field] and is_missing(texts[field]):
+                texts[field] = None
         texts["prediction"] = texts["prediction"] or ""
         if is_table:  # a CSV file has no other way to leave a cell out
             texts["reference"] = texts["reference"] or None

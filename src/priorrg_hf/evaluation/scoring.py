@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics.bootstrap import Interval, PairedDifference, bootstrap_intervals, paired_test
+from ..metrics.chexpert14 import chexpert14_statistics
 from ..metrics.meteor_java import meteor_statistics, meteor_unavailable_reason
 from ..metrics.statistics import ReportStatistics, joined
 from ..metrics.temporal import temporal_statistics
@@ -91,7 +92,7 @@ def report_statistics(
     metrics: Sequence[str] = TEXT_METRICS,
     notes: list[str] | None = None,
 ) -> dict[str, ReportStatistics]:
-    """Summable statistics by protocol: text overlap, and from the full reference change, presence and attributes.
+    """Summable statistics by protocol: text overlap, and from the full reference change, presence (also of 14 classes) and attributes.
 
     METEOR, the slow one, is asked once for the pairs of all protocols: where nothing was cut, they are the same.
     """
@@ -118,7 +119,7 @@ def report_statistics(
         if FULL in protocols:
             raw = references_of(rows, FULL)
             temporal = temporal_statistics([row.prediction for row in rows], raw, has_prior)
-            result[FULL].append(temporal)
+            result[FULL] += [temporal, chexpert14_statistics([row.prediction for row in rows], raw)]
         whole = None
         if meteor is not None:
             try:

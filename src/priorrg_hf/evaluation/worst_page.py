@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.file_writing import write_text_whole
-from ..metrics.report_reader import Statement, read_report
+from ..metrics.reading import Statement, read_report
 from .errors import NOT_SAID, StudyErrors, differing_statements
+from .reading_page import underlined_text
 
 
 THUMBNAIL = 512
@@ -29,14 +30,14 @@ def _spoken(site: str) -> str:
 
 
 def _what_differs(statement: Statement, others: Sequence[Statement]) -> str:
-    """Side, severity, change or status of a statement, where the other text speaks of the finding and says something else of it."""
+    """Side, severity, change or presence of a statement, where the other text speaks of the finding and says something else of it."""
     same_finding = [other for other in others if other.finding == statement.finding]
-    same_site = [other for other in same_finding if other.side == statement.side]
+    same_site = [other for other in same_finding if set(other.sites) & set(statement.sites)]
     if not same_finding:
         return ""
     if not same_site:
         return statement.side or ""
-    fields = ("status", "severity", "change")
+    fields = ("presence", "grade", "change")
     parts = [
         getattr(statement, name)
         for name in fields
@@ -46,31 +47,15 @@ def _what_differs(statement: Statement, others: Sequence[Statement]) -> str:
 
 
 def marked_text(text: str, other: str, kind: str):
-    """`text` as safe HTML with the statements that `other` does not make in `<mark class=kind>`.
+    """`text` as safe HTML with all that was read underlined, and the statements that `other` does not make in `<mark class=kind>`.
 
-    Behind each stands in small letters what differs, where `other` says something else of the finding; hovering tells all that was read.
+    Behind each of those stands in small letters what differs, where `other` says something else of the finding; hovering tells all that was
+    read and the words that decided.
     """
-    from markupsafe import Markup, escape
-
     others = read_report(other)
-    spans: dict[tuple[int, int], tuple[dict[str, None], dict[str, None]]] = {}
-    for statement in differing_statements(text, other):
-        read = [_spoken(statement.site), statement.status, statement.severity, statement.change]
-        reads, differ = spans.setdefault((statement.start, statement.end), ({}, {}))
-        reads[", ".join(part for part in read if part)] = None
-        if difference := _what_differs(statement, others):
-            differ[difference] = None
-    parts, position = [], 0
-    for (start, end), (reads, differ) in sorted(spans.items()):
-        if start < position:
-            continue
-        parts.append(escape(text[position:start]))
-        parts.append(Markup('<mark class="{}" title="{}">{}</mark>').format(kind, "; ".join(reads), text[start:end]))
-        if differ:
-            parts.append(Markup('<small class="read">{}</small>').format("; ".join(differ)))
-        position = end
-    parts.append(escape(text[position:]))
-    return Markup("").join(parts)
+    differing = differing_statements(text, other)
+    notes = {statement: _what_differs(statement, others) for statement in differing}
+    return underlined_text(text, read_report(text), kinds=dict.fromkeys(differing, kind), notes=notes)
 
 
 def _thumbnail(image: Any, caption: str) -> dict[str, str | None]:

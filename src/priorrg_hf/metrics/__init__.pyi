@@ -8,10 +8,11 @@ from .clinical import rcb as rcb
 from .clinical import rcb_scorer as rcb_scorer
 from .meteor_java import MeteorUnavailableError as MeteorUnavailableError
 from .meteor_java import meteor_nltk as meteor_nltk
+from .reading import Statement as Statement
+from .reading import has_comparison as has_comparison
+from .reading import read_facts as read_facts
+from .reading import read_report as read_report
 from .repetition import repetition_scores as repetition_scores
-from .report_reader import Statement as Statement
-from .report_reader import has_comparison as has_comparison
-from .report_reader import read_report as read_report
 from .retrieval import build_class_balanced_set as build_class_balanced_set
 from .retrieval import retrieval_both_directions as retrieval_both_directions
 from .retrieval import retrieval_scores as retrieval_scores

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .report_reader import split_sentences
+from .reading import split_sentences
 from .statistics import ReportStatistics, check_pairs, safe_ratio
 
 

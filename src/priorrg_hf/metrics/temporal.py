@@ -1,35 +1,37 @@
 """Change over time, presence and attributes: what two reports say, finding by finding and side by side.
 
 BLEU hardly notices whether an effusion is called larger or smaller. These scores do: statements are read from prediction and reference
-by rules (`report_reader.py`) and compared as sets of (finding, side, change), (finding, side) present, and (finding, side, severity).
+by rules (`priorrg_hf.metrics.reading`) and compared as sets of (finding, side, change), (finding, side) present, and (finding, side,
+severity). A bilateral finding counts as a left and a right one; severities are compared on four grades (a small effusion is a mild one).
+The exact definition is in `docs/temporal-metric.md`.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .report_lexicon import CHANGES, SEVERITIES
-from .report_reader import Statement, has_comparison, read_report
+from .reading import CHANGES, GRADES, Statement, has_comparison, read_report
 from .statistics import ReportStatistics, check_pairs, precision_recall_f1, safe_ratio
 
 
-DIRECTION = {"new": 1, "worse": 1, "improved": -1, "resolved": -1, "unchanged": 0}
+DIRECTION = {"new": 1, "increased": 1, "decreased": -1, "resolved": -1, "unchanged": 0}
 
 
 def changes_of(text: str) -> dict[str, str]:
     """Change by site (`"pleural_effusion:left"`); where a report says two things of one site, the later one."""
-    return {s.site: s.change for s in read_report(text) if s.change is not None}
+    return {site: s.change for s in read_report(text) if s.change is not None for site in s.sites}
 
 
 def present_sites(text: str) -> set[str]:
     """Sites that a report calls present, and not elsewhere absent. Uncertain ones are not among them."""
-    statements = read_report(text)
-    return {s.site for s in statements if s.status == "present"}
+    return {site for s in read_report(text) if s.presence == "present" for site in s.sites}
 
 
 def severities_of(text: str) -> dict[str, str]:
-    """Severity by site, of findings that are not denied."""
-    return {s.site: s.severity for s in read_report(text) if s.severity is not None and s.status != "absent"}
+    """Severity by site on the scale of four (`GRADES`), of findings that are not denied."""
+    return {
+        site: s.grade for s in read_report(text) if s.grade is not None and s.presence != "absent" for site in s.sites
+    }
 
 
 def direction_reversals(prediction: str, reference: str) -> list[tuple[str, str, str]]:
@@ -49,7 +51,7 @@ def _overlap(predicted: set, expected: set) -> list[int]:
 def _attribute_counts(prediction: str, reference: str) -> list[int]:
     """Of the reference's severities whose site the prediction mentions too: kept, dropped, altered."""
     said, true = severities_of(prediction), severities_of(reference)
-    mentioned = {s.site for s in read_report(prediction) if s.status in ("present", "uncertain")}
+    mentioned = {site for s in read_report(prediction) if s.presence in ("present", "uncertain") for site in s.sites}
     counts = [0, 0, 0]
     for site, level in true.items():
         if site in mentioned:
@@ -135,7 +137,7 @@ def temporal_scores(
         `dict[str, float]`, `nan` where there is nothing to score:
 
         - `change_precision`, `change_recall`, `change_f1`: on (finding, side, change), summed over reports;
-        - `direction_reversals`: among sites for which both reports state a direction (new or worse; improved or resolved), the share
+        - `direction_reversals`: among sites for which both reports state a direction (new or increased; decreased or resolved), the share
           with opposite ones;
         - `unsupported_comparisons`: share of reports written without a prior that compare with one (`has_prior` needed);
           `unsupported_comparisons_in_references`: the same of the references, whose writers may have had a prior;
@@ -148,7 +150,7 @@ def temporal_scores(
 
 __all__ = [
     "CHANGES",
-    "SEVERITIES",
+    "GRADES",
     "Statement",
     "changes_of",
     "direction_reversals",

@@ -12,5 +12,5 @@ from .modeling_priorrg import contrastive_loss as contrastive_loss
 from .pipeline_priorrg import PriorRGReportGenerationPipeline as PriorRGReportGenerationPipeline
 from .processing_priorrg import PriorRGInputError as PriorRGInputError
 from .processing_priorrg import PriorRGProcessor as PriorRGProcessor
-from .processing_priorrg import build_priorrg_tokenizer as build_priorrg_tokenizer
 from .processing_priorrg import rad_dino_image_processor as rad_dino_image_processor
+from .tokenization_priorrg import build_priorrg_tokenizer as build_priorrg_tokenizer

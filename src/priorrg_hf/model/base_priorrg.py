@@ -164,15 +164,17 @@ class PriorRGPreTrainedModel(PreTrainedModel):
         """As `PreTrainedModel.from_pretrained`. Checkpoints hold weights only, so what goes with them is set anew: a frozen
         vision encoder is frozen again, and a folder without generation settings gets the published ones. A checkpoint of another
         PriorRG class gives what both have; one line in the log says so."""
-        token = _LOADING.set(cls)
+        # A configuration that the caller brings does not tell what the checkpoint was saved as.
+        token = _LOADING.set(None if isinstance(kwargs.get("config"), PriorRGConfig) else cls)
         try:
             loaded = super().from_pretrained(*args, **kwargs)
         finally:
             _LOADING.reset(token)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        new = model._tell_what_was_taken_over()
-        if isinstance(loaded, tuple):  # no alarm is no secret
-            loaded[1]["missing_keys"] = set(loaded[1]["missing_keys"]) | new
+        if not isinstance(kwargs.get("config"), PriorRGConfig):
+            new = model._tell_what_was_taken_over()
+            if isinstance(loaded, tuple):  # no alarm is no secret
+                loaded[1]["missing_keys"] = set(loaded[1]["missing_keys"]) | new
         if model.config.freeze_vision:
             getattr(model, model.base_model_prefix, model).freeze_vision_encoder()
         if model.can_generate():

@@ -381,7 +381,8 @@ def convert_checkpoint(
 
 
 def _convert(checkpoint, output_dir: Path, tokenizer, view_positions: dict[str, int], config: dict[str, Any]) -> Path:
-    from ..model.processing_priorrg import PriorRGProcessor, build_priorrg_tokenizer, rad_dino_image_processor
+    from ..model.processing_priorrg import PriorRGProcessor, rad_dino_image_processor
+    from ..model.tokenization_priorrg import build_priorrg_tokenizer
 
     with clear_folder_errors(tokenizer):
         text_tokenizer = build_priorrg_tokenizer(tokenizer)

@@ -84,7 +84,8 @@ def new_processor(
     view_positions: dict[str, int] | None = None,
 ) -> "PriorRGProcessor":
     """A processor for a GPT-2 vocabulary (folder or Hub id; PriorRG's seven tokens are added) and an image size."""
-    from ..model.processing_priorrg import PriorRGProcessor, build_priorrg_tokenizer, rad_dino_image_processor
+    from ..model.processing_priorrg import PriorRGProcessor, rad_dino_image_processor
+    from ..model.tokenization_priorrg import build_priorrg_tokenizer
 
     return PriorRGProcessor(rad_dino_image_processor(image_size), build_priorrg_tokenizer(tokenizer), view_positions)
 

@@ -412,7 +412,7 @@ def _output_folder(training, data: DataArguments, model: ModelArguments, stage: 
         if holds_run and not goes_on and not training.overwrite_output_dir:
             raise OutputError(
                 f"{folder} holds a training run already. Go on with it (resume_from_checkpoint='auto', --resume), choose another "
-                "folder, or replace it (overwrite_output_dir, --overwrite_output_dir)."
+                "folder, or replace it (overwrite_output_dir=True, --overwrite)."
             )
         if holds_run and not goes_on:
             # Those of the replaced run would be taken for the newest of this one.
