@@ -4,9 +4,10 @@ import pytest
 import torch
 from hub_helpers import inputs_of, studies, tiny_config, tiny_model, tiny_processor
 from transformers import LogitsProcessor, modeling_utils
-from transformers.cache_utils import EncoderDecoderCache
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from priorrg_hf import PriorRGForReportGeneration
+from priorrg_hf.model.base_priorrg import CACHE_NAME
 
 
 LENGTH = 12
@@ -186,21 +187,42 @@ def test_compiled_decoding_step_equals_eager(model, inputs):
     assert torch.equal(ids, expected)
 
 
-def test_cache_holds_the_memory_once(model, inputs):
+@pytest.mark.filterwarnings("error::FutureWarning")
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_cache_holds_the_memory_once(model, inputs, name):
     encoder_outputs = model.get_encoder()(**inputs)
     outputs = model(encoder_outputs=encoder_outputs, decoder_input_ids=torch.full((4, 2), 70), use_cache=True)
-    cache = outputs.past_key_values
+    cache = getattr(outputs, CACHE_NAME)
     assert isinstance(cache, EncoderDecoderCache)
     assert cache.cross_attention_cache.layers[0].keys.shape[2] == encoder_outputs[0].shape[1]
     stepwise = model(
         encoder_outputs=encoder_outputs,
         decoder_input_ids=torch.full((4, 1), 71),
-        past_key_values=cache,
         use_cache=True,
+        **{name: cache},
     ).logits
     ids = torch.tensor([[70, 70, 71]] * 4)
     whole = model(encoder_outputs=encoder_outputs, decoder_input_ids=ids).logits[:, -1:]
     torch.testing.assert_close(stepwise, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_two_names_of_the_cache_at_once_are_refused(model, inputs):
+    with pytest.raises(ValueError, match="two names of one argument"):
+        model(**inputs, decoder_input_ids=torch.full((4, 1), 70), cache=DynamicCache(), past_key_values=DynamicCache())
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_memory_is_projected_once_in_a_generation(processor, inputs, num_beams):
+    """The decoder is narrower than the memory here; every version of transformers names the cache in its own way."""
+    config = tiny_config(processor.tokenizer)
+    config.decoder_config.n_embd = config.hidden_size // 2
+    narrow = tiny_model(config)
+    assert narrow.memory_projection is not None
+    calls = []
+    narrow.memory_projection.register_forward_hook(lambda module, args, output: calls.append(output.shape))
+    ids = narrow.generate(**inputs, max_length=LENGTH, min_length=LENGTH, num_beams=num_beams)
+    assert ids.shape[1] == LENGTH and len(calls) == 1
 
 
 # --- references must not reach a written report

@@ -11,6 +11,8 @@ pytest.importorskip("peft")
 
 from peft import PeftModel, get_peft_model
 from transformers import Trainer, TrainingArguments, set_seed
+from transformers.integrations import peft as peft_integration
+from transformers.utils import check_peft_version
 
 from priorrg_hf import PriorRGForReportGeneration
 from priorrg_hf.training.lora import PARTS, freeze_batch_norm, lora_config, target_modules
@@ -153,6 +155,15 @@ def test_stage_1_takes_adapters(processor):
     assert all(p.grad is not None for name, p in adapted.named_parameters() if "lora_B" in name)
 
 
+def _transformers_takes_this_peft() -> bool:
+    try:
+        check_peft_version(min_version=peft_integration.MIN_PEFT_VERSION)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _transformers_takes_this_peft(), reason="transformers' own adapter methods need a newer PEFT")
 def test_add_adapter_of_transformers(processor, model, inputs, tmp_path):
     base = logits(model, inputs)
     model.add_adapter(lora_config(("decoder",)), adapter_name="ward")
@@ -169,6 +180,19 @@ def test_add_adapter_of_transformers(processor, model, inputs, tmp_path):
     assert torch.equal(logits(fresh, inputs), expected)
     fresh.disable_adapters()
     assert torch.equal(logits(fresh, inputs), base)
+
+
+def test_a_peft_too_old_for_transformers_is_told_with_what_works(model, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(peft_integration, "MIN_PEFT_VERSION", "99.0")
+    before = logits(model, inputs)
+    with pytest.raises(ImportError, match=r"add_adapter.*99\.0.*get_peft_model"):
+        model.add_adapter(lora_config())
+    with pytest.raises(ImportError, match=r"load_adapter.*99\.0.*PeftModel\.from_pretrained"):
+        model.load_adapter(str(tmp_path))
+    assert not any("lora_" in name for name, _ in model.named_parameters())
+    # what the message names works, whatever transformers wants
+    adapted = adapt(model)
+    assert not torch.allclose(logits(adapted, inputs), before, atol=1e-2)
 
 
 def test_training_changes_the_adapter_alone(model, inputs, tmp_path):

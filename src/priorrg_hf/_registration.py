@@ -4,7 +4,7 @@
 entry waits for the transformers module that owns the mapping: it is made at once where that module is loaded, and otherwise
 right after somebody imports it. The entries are names, resolved through the lazy attributes of this package on first use,
 exactly as transformers treats its own models. (The public `AutoModel.register` takes classes: importing ours while transformers is
-still importing itself would be circular.) The mappings' private fields are touched in this file only; checked on 5.18 to 5.23.
+still importing itself would be circular.) The mappings' private fields are touched in this file only; checked on 5.18 to 5.24.
 """
 
 import importlib.abc
@@ -74,7 +74,9 @@ class _RegisteringLoader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         self.loader.exec_module(module)
         # The module keeps its original loader, so that inspect and pickle see nothing unusual.
-        module.__loader__ = module.__spec__.loader = self.loader
+        module.__loader__ = self.loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.loader
         self.register(module)
 
 

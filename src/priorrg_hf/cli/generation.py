@@ -105,8 +105,9 @@ def generate(
     if (study.image is None) == (source.data is None):
         raise usage_error("give one image (--image) or a source of studies (--data)")
     refuse_unused(context, SINGLE if study.image is not None else SOURCE)
+    no_output = usage_error("no file given for the reports: pass --output reports.jsonl (-o)")
     if study.image is None and output is None and not shown.dry_run:
-        raise usage_error("no file given for the reports: pass --output reports.jsonl (-o)")
+        raise no_output
     from ..evaluation.evaluate import load_evaluation_data
     from ..evaluation.generation import generate_reports
     from ..evaluation.loading import hide_inputs, load_for_generation
@@ -117,7 +118,7 @@ def generate(
             _write_one(loaded, processor, study, output, decoding.generation(), shown.json_output, bulk.overwrite)
             return
         studies = load_evaluation_data(
-            source.data, strict=bulk.strict, reading=source.reading(), **selection.selection()
+            source.require(), strict=bulk.strict, reading=source.reading(), **selection.selection()
         )
         examples = hide_inputs(studies.examples, prior=hidden.without_prior, context=hidden.without_context)
         if shown.dry_run:
@@ -128,6 +129,8 @@ def generate(
             )
             show_plan(shown.json_output, {"reads": source.data, **plan})
             return
+        if output is None:
+            raise no_output
         summary = generate_reports(
             loaded, processor, examples, output, batch_size=compute.batch_size, num_workers=compute.num_workers,
             strict=bulk.strict, resume=not bulk.no_resume, on_mismatch=bulk.on_mismatch, overwrite=bulk.overwrite, sources=source.paths(),
@@ -150,7 +153,8 @@ def _write_one(
         check_output_file(output, ours=json_file_with("image", "generated_text"), sources=images, overwrite=overwrite)
     write = PriorRGReportGenerationPipeline(model=model, processor=processor)
     inputs: dict[str, Any] = given(**vars(study))
-    result = {**inputs, "generated_text": write(inputs, **generation)[0]["generated_text"]}
+    written: Any = write(inputs, **generation)  # a list of one for one study
+    result = {**inputs, "generated_text": written[0]["generated_text"]}
     if output is not None:
         write_text_whole(output, json.dumps(result, ensure_ascii=False) + "\n")
     if output is None or as_json:

@@ -19,18 +19,21 @@ import logging
 import os
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-# typer carries a copy of click or uses click itself, by version; its own exception leads to either's.
-UsageError = typer.BadParameter.__base__
-ClickException = UsageError.__base__
+if TYPE_CHECKING:
+    from click import ClickException, UsageError
+else:
+    # typer carries a copy of click or uses click itself, by version; its own exception leads to either's.
+    UsageError = typer.BadParameter.__base__
+    ClickException = UsageError.__base__
 
 # The disk, not the user.
 _FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -67,22 +70,24 @@ def warn(message: str) -> None:
 
 def usage_error(message: str, context: typer.Context | None = None) -> Exception:
     """An error of the call: shown with where the help is."""
-    return UsageError(message, context)
+    # the context is typer's own where typer carries a copy of click
+    return UsageError(message, cast(Any, context))
 
 
-def _words_of(error: Exception) -> str:
+def _words_of(error: ClickException) -> str:
     """A usage error as a sentence that ends with the remedy."""
     possibilities = getattr(error, "possibilities", None)
     if possibilities:  # a misspelt option
-        name = error.option_name
+        name = getattr(error, "option_name", "")
         near = difflib.get_close_matches(name, possibilities, n=1, cutoff=0.0)[0]
         return f"No such option: {name}. Did you mean {near}?"
     words = error.format_message()
     if words.startswith("Got unexpected extra argument"):
         words += ". Studies are given with --data/-d, what is written with --output/-o"
-    if words.startswith("No such command") and "Did you mean" not in words and error.ctx is not None:
+    context = getattr(error, "ctx", None)
+    if words.startswith("No such command") and "Did you mean" not in words and context is not None:
         asked = words.split("'")[1]
-        longer = [name for name in error.ctx.command.list_commands(error.ctx) if name.startswith(asked)]
+        longer = [name for name in context.command.list_commands(context) if name.startswith(asked)]
         words += f" Did you mean {longer[0]!r}?" if longer else ""
     return words
 
@@ -90,10 +95,23 @@ def _words_of(error: Exception) -> str:
 class Commands(TyperGroup):
     """The group of commands: whatever a command raises becomes the one error format and an exit code."""
 
-    def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         try:
             code = super().main(
-                args=args, prog_name=prog_name or "priorrg", complete_var=complete_var, standalone_mode=False, **extra
+                args=args,
+                prog_name=prog_name or "priorrg",
+                complete_var=complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
             )
         except ClickException as error:
             context = getattr(error, "ctx", None)
@@ -146,7 +164,7 @@ def command(function: Callable) -> Callable:
         return function(**values)
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
-    run.__signature__ = inspect.Signature(parameters)
+    setattr(run, "__signature__", inspect.Signature(parameters))  # noqa: B010 (no attribute that functions declare)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

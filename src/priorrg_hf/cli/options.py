@@ -6,7 +6,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 
 import typer
 
@@ -226,7 +226,7 @@ class DecodingOptions:
         typer.Option("--max-length", min=2, rich_help_panel=WRITING, help="Tokens. Default: the model's (100)."),
     ] = None
 
-    def generation(self) -> dict[str, int]:
+    def generation(self) -> dict[str, Any]:
         """Arguments of `generate`."""
         return given(num_beams=self.num_beams, max_length=self.max_length)
 
@@ -283,6 +283,14 @@ class ScoreOptions:
 
 # What the package carries, by the name that stands for it on the command line.
 PHANTOM = "phantom"
+
+
+@overload
+def packaged(value: str, kind: str) -> str: ...
+
+
+@overload
+def packaged(value: None, kind: str) -> None: ...
 
 
 def packaged(value: str | None, kind: str) -> str | None:

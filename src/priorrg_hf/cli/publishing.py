@@ -179,11 +179,14 @@ def export(
     """
     if output is None:
         raise usage_error("no folder given for the programs: pass --output FOLDER (-o)")
+    from ..model.modeling_priorrg import PriorRGForReportGeneration
     from ..publishing.export import export_model
     from ..publishing.hub import load_for_hub
 
     with output_of(shown.quiet, shown.log_file):
         loaded, _ = load_for_hub(packaged(model, "model"))
+        if not isinstance(loaded, PriorRGForReportGeneration):
+            raise ValueError(f"{type(loaded).__name__} has no decoder; export a PriorRGForReportGeneration.")
         if shown.dry_run:
             show_plan(shown.json_output, {"reads": model, "programs": "encoder, decoding step", "writes": str(output)})
             return
@@ -238,9 +241,9 @@ def convert_checkpoint(
 
     priorrg convert-checkpoint finetune.ckpt -o priorrg-mimic --tokenizer gpt2 --view-positions view_position_dict.json
     """
-    needed = (("--output", output), ("--tokenizer", tokenizer), ("--view-positions", view_positions))
-    if missing := [name for name, value in needed if value is None]:
-        raise usage_error(f"missing: {', '.join(missing)}")
+    if output is None or tokenizer is None or view_positions is None:
+        needed = (("--output", output), ("--tokenizer", tokenizer), ("--view-positions", view_positions))
+        raise usage_error(f"missing: {', '.join(name for name, value in needed if value is None)}")
     from ..publishing.conversion import convert_checkpoint as run
 
     with output_of(shown.quiet, shown.log_file):

@@ -1,6 +1,7 @@
 """`priorrg pretrain`, `finetune` and `precompute`. Everything heavy is imported when a command runs."""
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -164,7 +165,7 @@ class TrainerCommand(TyperCommand):
     def _trainer_argument(
         self, ctx, name: str, value: str | None, waiting: list[str], declared: set[str]
     ) -> list[str]:
-        known = argument_fields(self.name)
+        known = argument_fields(self.name or "")
         field = name[2:].replace("-", "_")
         if field not in known:
             options = [*declared, *("--" + other.replace("_", "-") for other in known)]
@@ -266,7 +267,11 @@ def _train(
 
             show_plan(shown.json_output, plan_training(stage, *arguments))
             return
-        report = {"pretrain": runs.run_pretraining, "finetune": runs.run_finetuning}[stage](*arguments)
+        stages: dict[str, Callable[..., dict[str, Any]]] = {
+            "pretrain": runs.run_pretraining,
+            "finetune": runs.run_finetuning,
+        }
+        report = stages[stage](*arguments)
     if report.get("status"):
         show(
             shown.json_output,
@@ -389,7 +394,7 @@ def precompute(
     from ..training import runs
 
     data = runs.DataArguments(**_source_values(source))
-    options = {name: packaged(value, name) for name, value in given(model=model, **vars(new)).items()}
+    options: dict[str, Any] = {name: packaged(value, name) for name, value in given(model=model, **vars(new)).items()}
     described = runs.ModelArguments(**options)
     with output_of(shown.quiet, shown.log_file):
         if shown.dry_run:

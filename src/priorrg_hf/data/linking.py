@@ -288,7 +288,7 @@ def link_priors(
     from datasets import DatasetDict
 
     if isinstance(dataset, dict):
-        options = {
+        options: dict[str, Any] = {
             "same_view": same_view,
             "max_days": max_days,
             "declared_only": declared_only,

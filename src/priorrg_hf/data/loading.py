@@ -258,7 +258,8 @@ class _SplitWriter:
     def __init__(self, path: Path):
         import pyarrow as pa
 
-        self.path, self.rows, self.size = path, [], 0
+        self.path, self.size = path, 0
+        self.rows: list[dict[str, Any]] = []
         self.schema = study_features().arrow_schema
         self.file = pa.OSFile(str(path), "wb")
         self.stream = pa.ipc.new_stream(self.file, self.schema)

@@ -1,7 +1,7 @@
 """The one progress line of long work: what is done, how fast, and how much time is left."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 
@@ -33,7 +33,7 @@ def progress_bar(
     """
     from tqdm.auto import tqdm
 
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     return tqdm(
         iterable,

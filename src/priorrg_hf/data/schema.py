@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .values import Changes, is_missing, is_placeholder, normalize_id, normalize_time, normalize_view, parse_time
 
@@ -372,14 +372,15 @@ def validate_row(
     if not isinstance(images, (list, tuple)) or not images:
         raise StudyError(study, "images", "no image is given", "Give at least one {image, view}")
 
-    result = {"study_id": study_id, "patient_id": patient_id, "images": []}
+    entries: list[dict[str, Any]] = []
+    result: dict[str, Any] = {"study_id": study_id, "patient_id": patient_id, "images": entries}
     for index, item in enumerate(images):
         entry = _fields_of(item, StudyImage, study, f"images[{index}]")
         entry["image"] = _image(entry["image"], study, f"images[{index}].image")
         entry["view"] = _view(entry["view"], study, f"images[{index}].view", rules)
         entry["laterality"] = _text(entry["laterality"], study, f"images[{index}].laterality")
         entry["image_id"] = _identifier(entry["image_id"], study, f"images[{index}].image_id", rules)
-        result["images"].append(entry)
+        entries.append(entry)
     result["acquired"] = _time(row.get("acquired"), study, "acquired", rules)
     result["day"] = _number(row.get("day"), study, "day")
     for name in TEXT_FIELDS:
@@ -447,7 +448,8 @@ def check_patient_disjoint(splits: Mapping[str, Iterable[str]]) -> None:
     """
     home: dict[str, str] = {}
     for name, patients in splits.items():
-        for patient in set(patients["patient_id"] if hasattr(patients, "column_names") else patients):
+        ids: Iterable[str] = cast("Dataset", patients)["patient_id"] if hasattr(patients, "column_names") else patients
+        for patient in set(ids):
             if home.setdefault(patient, name) != name:
                 problem = f"patient {patient!r} is in {home[patient]!r} and in {name!r}"
                 raise StudyError(
@@ -465,13 +467,14 @@ def split_by_patient(
     """
     from datasets import DatasetDict
 
-    given = list(dataset["split"]) if "split" in dataset.column_names else []
+    names = [normalize_split(name) for name in dataset["split"]] if "split" in dataset.column_names else []
+    given = [name for name in names if name is not None]
     patients = list(dataset["patient_id"])
-    if not given or fractions is not None or any(name is None for name in given):
+    if not given or fractions is not None or len(given) < len(names):
         given = [assign_split(patient, fractions=fractions, seed=seed) for patient in patients]
     rows: dict[str, list[int]] = {}
     for index, name in enumerate(given):
-        rows.setdefault(normalize_split(name), []).append(index)
+        rows.setdefault(name, []).append(index)
     order = [*(name for name in DEFAULT_FRACTIONS if name in rows), *(n for n in rows if n not in DEFAULT_FRACTIONS)]
     check_patient_disjoint({name: [patients[index] for index in rows[name]] for name in order})
     return DatasetDict({name: dataset.select(rows[name]) for name in order})
@@ -570,7 +573,7 @@ def as_examples(
     from datasets import DatasetDict
 
     if isinstance(dataset, (dict, DatasetDict)):
-        options = {
+        options: dict[str, Any] = {
             "include_views": include_views,
             "require_findings": require_findings,
             "keep_in_memory": keep_in_memory,

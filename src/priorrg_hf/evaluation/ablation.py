@@ -178,7 +178,7 @@ class _Runner:
         """Folder of the report generator of a variant, trained if need be."""
         from transformers import set_seed
 
-        from ..model.modeling_priorrg import PriorRGForReportGeneration
+        from ..model.modeling_priorrg import PriorRGForReportGeneration, PriorRGPreTrainedModel
         from ..phantom import phantom_decoder_folder, phantom_vision_folder
         from ..training.checkpointing import is_finished
         from ..training.runs import continue_from_stage_1
@@ -192,6 +192,7 @@ class _Runner:
         start = self.stage_1(changes, seed) if variant.get("stage_1", True) else None
         set_seed(seed)
         processor = self._processor()
+        model: PriorRGPreTrainedModel
         if start is not None:
             memory = {name: value for name, value in changes.items() if name in STAGE_2_FIELDS}
             model = continue_from_stage_1(start, phantom_decoder_folder(), **memory)
@@ -207,7 +208,7 @@ class _Runner:
         )  # fmt: skip
         return folder
 
-    def scores(self, variant: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
+    def scores(self, variant: Mapping[str, Any], seed: int) -> dict[str, dict[str, float | None]]:
         """Scores of a variant on the test split by condition; from file where they were computed before, of the same model and data."""
         model_folder = self.stage_2(variant, seed)
         path = model_folder / "test_scores.json"
@@ -258,7 +259,7 @@ def _had_prior(examples) -> dict[str, bool]:
 
 def _phantom_scores(
     rows: Sequence, truths: Mapping[str, Any], studies: Sequence[str], had_prior: Mapping[str, bool]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     from ..metrics.temporal import temporal_statistics
     from ..metrics.text_metrics import text_overlap
     from ..phantom import score_reports

@@ -130,7 +130,8 @@ def _interval(entry: Mapping[str, Any], why: str | None = None) -> str:
 
 def _with_interval(value: float | None, bounds: Sequence[float | None] | None) -> str:
     """A value with its interval in one cell of a table."""
-    if value is None or not bounds or None in bounds or not all(map(math.isfinite, bounds)):
+    finite = [bound for bound in bounds or () if bound is not None and math.isfinite(bound)]
+    if value is None or not bounds or len(finite) < len(bounds):
         return _number(value)
     return f"{_number(value)} ({_number(bounds[0])} to {_number(bounds[1])})"
 
@@ -229,7 +230,7 @@ def evaluate_reports(
         `ValueError`: no report has a reference; the systems to compare share no study.
     """
     folder = Path(output_dir)
-    bootstrap = {"replicates": replicates, "confidence": confidence, "seed": seed}
+    bootstrap: dict[str, Any] = {"replicates": replicates, "confidence": confidence, "seed": seed}
     scorers = {}
     if clinical:  # loaded once for both systems, and before anything that takes time
         from ..metrics.clinical import load_scorer

@@ -1,6 +1,6 @@
 """The same example rows under other conditions: with inputs hidden or changed when a row is read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -18,6 +18,9 @@ class ChangedExamples:
 
     def __len__(self) -> int:
         return len(self.examples) if self.indices is None else len(self.indices)
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, key):
         if isinstance(key, str):

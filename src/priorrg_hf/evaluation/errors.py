@@ -38,7 +38,7 @@ def finding_statistics(predictions: Sequence[str], references: Sequence[str]) ->
         np.add.at(counts, tuple(np.array(counted).T), 1)
     total = counts.sum(axis=0)
     findings = sorted(places, key=lambda name: (-total[places[name], 2], -total[places[name], 1], name))
-    counts = counts[:, [places[name] for name in findings]].reshape(len(predictions), -1)
+    summable = counts[:, [places[name] for name in findings]].reshape(len(predictions), -1)
 
     def score(sums: np.ndarray) -> dict[str, np.ndarray]:
         scores = {}
@@ -48,7 +48,7 @@ def finding_statistics(predictions: Sequence[str], references: Sequence[str]) ->
         return scores
 
     columns = [f"{name}:{what}" for name in findings for what in ("hits", "predicted", "expected")]
-    return findings, ReportStatistics(counts, score, {}, columns)
+    return findings, ReportStatistics(summable, score, {}, columns)
 
 
 def finding_scores(
@@ -149,16 +149,16 @@ def _facts(text: str) -> set[tuple[str, ...]]:
 
 def study_errors(rows: Sequence[ReportRow]) -> list[StudyErrors]:
     """The errors of each report that has a reference, in the order of `rows`."""
-    rows = [row for row in rows if row.reference is not None]
-    if not rows:
+    pairs = [(row, row.reference) for row in rows if row.reference is not None]
+    if not pairs:
         return []
-    rouge = rouge_l_statistics([row.prediction for row in rows], [row.reference for row in rows]).per_report["rouge_l"]
+    rouge = rouge_l_statistics([row.prediction for row, _ in pairs], [text for _, text in pairs]).per_report["rouge_l"]
     result = []
-    for row, overlap in zip(rows, rouge, strict=True):
-        said, true = _facts(row.prediction), _facts(row.reference)
+    for (row, reference), overlap in zip(pairs, rouge, strict=True):
+        said, true = _facts(row.prediction), _facts(reference)
         score = 2 * len(said & true) / (len(said) + len(true)) if said or true else 1.0
-        present_said, present_true = present_sites(row.prediction), present_sites(row.reference)
-        severity = _differing(severities_of(row.reference), severities_of(row.prediction))
+        present_said, present_true = present_sites(row.prediction), present_sites(reference)
+        severity = _differing(severities_of(reference), severities_of(row.prediction))
         both = present_said & present_true
         result.append(
             StudyErrors(
@@ -168,8 +168,8 @@ def study_errors(rows: Sequence[ReportRow]) -> list[StudyErrors]:
                 sorted(present_said - present_true),
                 sorted(present_true - present_said),
                 {site: pair for site, pair in severity.items() if site in both},
-                _differing(changes_of(row.reference), changes_of(row.prediction)),
-                sorted(site for site, _, _ in direction_reversals(row.prediction, row.reference)),
+                _differing(changes_of(reference), changes_of(row.prediction)),
+                sorted(site for site, _, _ in direction_reversals(row.prediction, reference)),
                 row.has_prior is False and has_comparison(row.prediction),
             )
         )
@@ -207,7 +207,7 @@ def repetition_and_length(rows: Sequence[ReportRow], bootstrap: Mapping[str, Any
 def _analysis(errors: Sequence[StudyErrors], settings: Mapping[str, Any] | None) -> dict[str, Any]:
     rows = [item.row for item in errors]
     bootstrap = None if settings is None else {**settings, "groups": patient_groups(rows)}
-    predictions, references = [row.prediction for row in rows], [row.reference for row in rows]
+    predictions, references = [row.prediction for row in rows], [row.reference or "" for row in rows]
     return {
         "findings": finding_scores(predictions, references, bootstrap),
         "hallucinations": _by_site(errors, "hallucinated"),

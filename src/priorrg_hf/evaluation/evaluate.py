@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,8 +113,7 @@ def load_evaluation_data(
 
 def check_unique(names: Sequence[Any], source: str | os.PathLike) -> None:
     """Raises `ValueError` naming example ids that are there twice: results are found by id."""
-    seen: set[str] = set()
-    double = sorted({str(name) for name in names if str(name) in seen or seen.add(str(name))})
+    double = sorted(name for name, count in Counter(map(str, names)).items() if count > 1)
     if double:
         raise ValueError(
             f"{source}: {len(double)} example ids are there twice, e.g. {', '.join(double[:3])}; give every example an id of its own"
@@ -154,7 +154,7 @@ def _labels(studies: "Dataset") -> dict[str, dict[str, float]]:
 def with_days(rows: Sequence[ReportRow], days_before: Mapping[str, float]) -> list[ReportRow]:
     """The rows with the days from their priors, for subsets by time gap."""
     return [
-        dataclasses.replace(row, days_before=days_before.get(row.study_id)) if row.has_prior and row.days_before is None else row
+        dataclasses.replace(row, days_before=days_before.get(row.study_id or "")) if row.has_prior and row.days_before is None else row
         for row in rows
     ]  # fmt: skip
 

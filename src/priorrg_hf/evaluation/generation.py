@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..data.file_writing import explain_full_disk, write_text_whole
 from ..data.locking import exclusive
@@ -213,7 +213,10 @@ class _Examples:
 
             indices = [index for index, name in enumerate(self.identifiers) if name not in earlier.lines]
             data = _RowBatches(self.examples, indices, self.batch_size, self.processor, self.processor_kwargs)
-            yield from DataLoader(data, batch_size=None, num_workers=self.num_workers, worker_init_fn=end_with_parent)
+            # any object with a length and rows by number is a map-style data set
+            yield from DataLoader(
+                cast(Any, data), batch_size=None, num_workers=self.num_workers, worker_init_fn=end_with_parent
+            )
             return
         rows, fingerprints = [], RowFingerprints()
         for row in self.examples:

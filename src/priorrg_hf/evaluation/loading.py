@@ -25,7 +25,7 @@ def load_for_generation(
     from ..data.model_folders import ModelFolderError, check_device, load_model, load_processor
     from ..model.modeling_priorrg import PriorRGForReportGeneration
 
-    device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"`dtype` must name a torch type such as float32 or bfloat16, got {dtype!r}.")
     processor = load_processor(model)
@@ -37,11 +37,11 @@ def load_for_generation(
                 f"{model} holds no report decoder (a stage-1 checkpoint?); fine-tune it first: priorrg finetune. ({error})"
             ) from error
         raise
-    return loaded.to(device).eval(), processor
+    return loaded.to(place).eval(), processor
 
 
 def hide_inputs(examples: "Dataset", *, prior: bool = False, context: bool = False) -> "Dataset":
     """The example rows without their priors, or without indication and history."""
-    hidden = ("prior_image", "prior_view_position") if prior else ()
+    hidden: tuple[str, ...] = ("prior_image", "prior_view_position") if prior else ()
     hidden += ("indication", "history") if context else ()
     return examples.map(lambda row: dict.fromkeys(hidden), features=examples.features) if hidden else examples

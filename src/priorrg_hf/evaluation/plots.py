@@ -71,8 +71,8 @@ def _draw_scores(protocols: Mapping[str, Mapping[str, Any]], path: Path) -> Path
     figure = _figure(7, 0.28 * len(names) + 1.2)
     axes = figure.subplots()
     for shift, (protocol, colour) in enumerate(zip(protocols, (BLUE, ORANGE), strict=False)):
-        entries = [(row, protocols[protocol].get(name)) for row, name in enumerate(names)]
-        entries = [(row, entry) for row, entry in entries if entry and entry["value"] is not None]
+        found = [(row, protocols[protocol].get(name)) for row, name in enumerate(names)]
+        entries = [(row, entry) for row, entry in found if entry and entry["value"] is not None]
         values = [entry["value"] for _, entry in entries]
         errors = [
             [max(0.0, entry["value"] - entry["low"]) for _, entry in entries],

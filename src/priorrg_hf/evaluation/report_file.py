@@ -211,7 +211,10 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file of reports at {path}")
-    rows, found, seen, times = [], None, {}, Counter()
+    rows: list[ReportRow] = []
+    found: dict[str, str] | None = None
+    seen: dict[str, int] = {}
+    times: Counter[str] = Counter()
     is_table = path.suffix.lower() in (".csv", ".tsv")
     for number, raw in _raw_rows(path):
         where = f"{path}, line {number}"
@@ -238,22 +241,27 @@ def read_reports(path: str | os.PathLike, *, columns: Mapping[str, str] | None =
             # "N/A", "nan" and "___" stand where a report should be; an empty reference of JSON is kept, it says that there were no findings.
             if texts[field] and is_missing(texts[field]):
                 texts[field] = None
-        texts["prediction"] = texts["prediction"] or ""
         if is_table:  # a CSV file has no other way to leave a cell out
             texts["reference"] = texts["reference"] or None
-        texts["example_id"] = texts["example_id"] or texts["study_id"] or str(len(rows))
-        if texts["example_id"] in seen and found.get("example_id") == "example_id":
+        example_id = texts["example_id"] or texts["study_id"] or str(len(rows))
+        if example_id in seen and found.get("example_id") == "example_id":
             raise ValueError(
-                f"{where}: example {texts['example_id']!r} stands already in line {seen[texts['example_id']]}. Where a study has "
-                "several rows, give each an example_id of its own."
+                f"{where}: example {example_id!r} stands already in line {seen[example_id]}. Where a study has several rows, give each "
+                "an example_id of its own."
             )
-        seen[texts["example_id"]] = number
-        times[texts["example_id"]] += 1
-        if times[texts["example_id"]] > 1:
-            texts["example_id"] += f" ({times[texts['example_id']]})"
+        seen[example_id] = number
+        times[example_id] += 1
+        if times[example_id] > 1:
+            example_id += f" ({times[example_id]})"
         rows.append(
             ReportRow(
-                **texts,
+                example_id=example_id,
+                prediction=texts["prediction"] or "",
+                reference=texts["reference"],
+                study_id=texts["study_id"],
+                patient_id=texts["patient_id"],
+                view_position=texts["view_position"],
+                reference_cut=texts["reference_cut"],
                 has_prior=_boolean(values.get("has_prior"), where),
                 has_context=_boolean(values.get("has_context"), where),
                 days_before=_number(values.get("days_before"), where),

@@ -60,11 +60,11 @@ def embed_studies(
         `ValueError`: none can be read.
     """
     import torch
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, Dataset
 
     from ..data.progress import progress_bar
 
-    class Batches:
+    class Batches(Dataset):
         def __len__(self):
             return -(-len(examples) // batch_size)
 
@@ -76,8 +76,11 @@ def embed_studies(
             batch, readable, skipped = collate_readable(processor, rows, report_task="alignment")
             return batch, [str(row["example_id"]) for row in readable], skipped
 
-    embeddings, identifiers, skipped = [], [], {}
-    loader = DataLoader(Batches(), batch_size=None, num_workers=num_workers, worker_init_fn=end_with_parent)
+    embeddings, identifiers = [], []
+    skipped: dict[str, str] = {}
+    loader: DataLoader = DataLoader(
+        Batches(), batch_size=None, num_workers=num_workers, worker_init_fn=end_with_parent
+    )
     for batch, names, bad in progress_bar(loader, description=description, unit="batches", shown=progress):
         skipped.update(bad)
         for name, reason in bad.items():
@@ -155,7 +158,7 @@ def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: 
     from ..data.model_folders import ModelFolderError
     from ..model.modeling_priorrg import PriorRGForContrastivePretraining
 
-    device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"`dtype` must name a torch type such as float32 or bfloat16, got {dtype!r}.")
     processor = load_processor(model)
@@ -167,7 +170,7 @@ def load_stage_1(model: str | os.PathLike, *, device: str | None = None, dtype: 
                 f"{model} is no stage-1 model: it has no logit scale. Retrieval is measured on the output of priorrg pretrain."
             ) from error
         raise
-    return loaded.to(device).eval(), processor
+    return loaded.to(place).eval(), processor
 
 
 def retrieval_of_examples(

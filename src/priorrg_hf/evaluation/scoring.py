@@ -74,13 +74,13 @@ def references_of(rows: Sequence[ReportRow], protocol: str) -> list[str]:
         raise ValueError(
             f"{len(missing)} reports have no cut reference, e.g. {missing[0]!r}; name a processor to cut them"
         )
-    return [row.reference_cut for row in rows]
+    return [row.reference_cut or "" for row in rows]
 
 
 def patient_groups(rows: Sequence[ReportRow]) -> list[str] | None:
     """Patient ids for resampling, where every report has one and they are not all different."""
-    ids = [row.patient_id for row in rows]
-    if any(name is None for name in ids) or len(set(ids)) == 1:
+    ids = [row.patient_id for row in rows if row.patient_id is not None]
+    if len(ids) < len(rows) or len(set(ids)) == 1:
         return None
     return ids
 
@@ -181,7 +181,7 @@ def score_reports(
         )
     statistics = report_statistics(with_reference, protocols, metrics=metrics, notes=notes)
     groups = patient_groups(with_reference)
-    settings = {"replicates": replicates, "confidence": confidence, "seed": seed}
+    settings: dict[str, Any] = {"replicates": replicates, "confidence": confidence, "seed": seed}
     corpus_only: dict[str, float] = {}
     only_corpus = "the scorer gives a value of all reports, and nothing of single ones that could be resampled"
     if FULL in statistics:
@@ -301,7 +301,7 @@ def compare_systems(
     unlike = [
         name
         for name in common
-        if prepare_text(mine[name].reference).split() != prepare_text(other[name].reference).split()
+        if prepare_text(mine[name].reference or "").split() != prepare_text(other[name].reference or "").split()
     ]
     if unlike:
         raise ValueError(

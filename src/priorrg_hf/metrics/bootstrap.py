@@ -128,7 +128,7 @@ def paired_test(
     ids = _groups(groups, len(first))
     one, two = first.corpus(), second.corpus()
     names = [name for name in one if name in two]
-    differences = {name: [] for name in names}
+    differences: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for weights in bootstrap_weights(len(first), replicates, seed, ids):
         drawn_one, drawn_two = first.resampled(weights), second.resampled(weights)
         for name in names:

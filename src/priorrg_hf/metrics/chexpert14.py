@@ -34,7 +34,8 @@ def chexpert_labels(text: str) -> dict[str, str | None]:
         name = known[statement.finding].chexpert if statement.finding in known else None
         if name is None or statement.presence is None:
             continue
-        if labels[name] is None or _RANK[statement.presence] > _RANK[labels[name]]:
+        known_presence = labels[name]
+        if known_presence is None or _RANK[statement.presence] > _RANK[known_presence]:
             labels[name] = statement.presence
     wrong = any(
         labels[name] in ("present", "uncertain") for name in CLASSES if name not in (NO_FINDING, "Support Devices")

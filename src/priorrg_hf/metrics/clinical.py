@@ -194,10 +194,10 @@ def _local_weights(weights: Mapping[str, str] | None) -> Iterator[None]:
 def _replace_download(old: Callable, new: Callable) -> None:
     import huggingface_hub
 
-    huggingface_hub.hf_hub_download = new
+    vars(huggingface_hub)["hf_hub_download"] = new
     for name, module in list(sys.modules.items()):
         if name.lower().startswith("radeval") and getattr(module, "hf_hub_download", None) is old:
-            module.hf_hub_download = new
+            vars(module)["hf_hub_download"] = new
 
 
 def _redirected(original: Callable, folders: Mapping[str, str]) -> Callable:
@@ -245,11 +245,12 @@ def _recorded_labels(scorer: Any) -> Iterator[dict[tuple[str, ...], list[list[in
 
     `None` where the scorer keeps its labeller elsewhere than RadEval 2.2 does.
     """
-    labeller = getattr(scorer, "_scorer", None)
+    labeller: Any = getattr(scorer, "_scorer", None)
     if not callable(getattr(labeller, "get_labels", None)) or not hasattr(labeller, "top5_idx"):
         yield None
         return
-    read, kept = labeller.get_labels, {}
+    read = labeller.get_labels
+    kept: dict[tuple[str, ...], list[list[int]]] = {}
 
     def get_labels(reports: Sequence[str], *args, **kwargs) -> list[list[int]]:
         key = tuple(reports)
@@ -283,8 +284,8 @@ def chexbert_f1_statistics(
 
     `five` are the places of the five labels. As in RadEval (scikit-learn) a label that neither side has counts 0 in the macro mean.
     """
-    predicted, expected = np.asarray(predicted, np.float64), np.asarray(expected, np.float64)
-    labels = expected.shape[1]
+    said_of, true_of = np.asarray(predicted, np.float64), np.asarray(expected, np.float64)
+    labels = true_of.shape[1]
     groups = {"14": list(range(labels)), "5": list(five)}
 
     def score(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -298,7 +299,7 @@ def chexbert_f1_statistics(
         return scores
 
     columns = [f"{what}_{label}" for what in ("hits", "predicted", "expected") for label in range(labels)]
-    return ReportStatistics(np.concatenate([predicted * expected, predicted, expected], axis=1), score, {}, columns)
+    return ReportStatistics(np.concatenate([said_of * true_of, said_of, true_of], axis=1), score, {}, columns)
 
 
 def clinical_statistics(

@@ -200,6 +200,8 @@ def meteor_match_statistics(
     if processes is None:
         processes = min(2, os.cpu_count() or 1)
     jar = find_jar()
+    if jar is None:
+        raise MeteorUnavailableError("there is no METEOR program")
     # A pair is aligned once: reports collapse to a few texts, and both reference protocols share most pairs.
     distinct = list(dict.fromkeys(lines))
     shares = max(1, min(processes, len(distinct) // SMALLEST_SHARE))

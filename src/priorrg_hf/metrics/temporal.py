@@ -85,7 +85,7 @@ def _row(prediction: str, reference: str, has_prior: bool | None, counted: bool)
 
 def _score(sums: np.ndarray) -> dict[str, np.ndarray]:
     column = {name: sums[..., index] for index, name in enumerate(COLUMNS)}
-    scores = {}
+    scores: dict[str, np.ndarray] = {}
     for part in ("change", "presence", "attribute"):
         names = (f"{part}_precision", f"{part}_recall", f"{part}_f1")
         values = precision_recall_f1(column[f"{part}_hits"], column[f"{part}_predicted"], column[f"{part}_expected"])

@@ -5,16 +5,19 @@ taken over and what is new. Keys that belong to neither class are still named by
 """
 
 import contextvars
+import inspect
 import re
 from dataclasses import dataclass
 
 import torch
+import transformers
 from torch import nn
 from transformers import initialization as init
+from transformers.integrations import peft as peft_integration
 from transformers.modeling_utils import PreTrainedModel
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput, check_peft_version, logging
 from transformers.utils.output_capturing import OutputRecorder
 
 from .backbones_priorrg import copy_decoder, load_bert
@@ -24,6 +27,9 @@ from .layers_priorrg import PriorRGPerceiver, PriorRGPerceiverAttention, PriorRG
 
 logger = logging.get_logger(__name__)
 
+# The decoder's cache, as argument and in outputs: `past_key_values` up to transformers 5.23, `cache` from 5.24 on (the old name, then
+# deprecated, goes in 5.40). Checked on 5.18 to 5.24.
+CACHE_NAME = "cache" if "cache" in inspect.signature(GPT2LMHeadModel.forward).parameters else "past_key_values"
 # Parts that some of the classes have -> names of their weights. Which class has which: `own_parts`.
 PARTS = {
     "decoder": r"^(decoder|memory_projection)\.",
@@ -107,6 +113,20 @@ def _saved_as(config: PriorRGConfig) -> str | None:
     return next(iter(config.architectures or ()), None)
 
 
+def _check_peft(method: str, instead: str) -> None:
+    """Raises `ImportError` where transformers refuses `method` for the version of PEFT, before anything is changed.
+
+    Which PEFT transformers wants for its own adapter methods is private to it. Checked on 5.18 (0.20.0) to 5.24 (0.22.0).
+    """
+    try:
+        check_peft_version(min_version=getattr(peft_integration, "MIN_PEFT_VERSION", "0"))
+    except ValueError as error:
+        raise ImportError(
+            f"`{method}` of transformers {transformers.__version__}: {str(error).rstrip('.')}. "
+            f"PEFT's own way takes older versions too: `{instead}`."
+        ) from None
+
+
 def _is_recorder(hook) -> bool:
     """Whether a hook is transformers' output recorder. Checked on 5.18 to 5.24."""
     return hook is not None and getattr(hook, "__qualname__", "").endswith("output_capturing_hook")
@@ -118,7 +138,7 @@ class PriorRGPreTrainedModel(PreTrainedModel):
     config: PriorRGConfig
     base_model_prefix = "model"
     main_input_name = "input_ids"
-    input_modalities = ("text", "image")
+    input_modalities = ["text", "image"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["PriorRGPerceiverBlock", "PriorRGTemporalFusionBlock", "PriorRGLayerFusion"]
     _supports_sdpa = True
@@ -143,7 +163,7 @@ class PriorRGPreTrainedModel(PreTrainedModel):
                 else:  # the tables of view and time positions
                     init.normal_(parameter, mean=0.0, std=self.config.initializer_range)
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
         """Resizes the word embeddings. The vocabulary of the decoder, also of one to come, follows: one tokenizer serves both."""
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         self.config.vocab_size = embeddings.num_embeddings
@@ -155,9 +175,11 @@ class PriorRGPreTrainedModel(PreTrainedModel):
     def post_init(self):
         super().post_init()
         if _LOADING.get() is type(self) and _saved_as(self.config) in _SAVED_PARTS:
-            theirs = _SAVED_PARTS[_saved_as(self.config)]
-            self._keys_to_ignore_on_load_missing |= {PARTS[name] for name in self._new_parts()}
-            self._keys_to_ignore_on_load_unexpected |= {PARTS[name] for name in theirs if name not in self.own_parts}
+            theirs = _SAVED_PARTS[_saved_as(self.config) or ""]
+            missing = {PARTS[name] for name in self._new_parts()}
+            unexpected = {PARTS[name] for name in theirs if name not in self.own_parts}
+            self._keys_to_ignore_on_load_missing = {*(self._keys_to_ignore_on_load_missing or ()), *missing}
+            self._keys_to_ignore_on_load_unexpected = {*(self._keys_to_ignore_on_load_unexpected or ()), *unexpected}
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -204,11 +226,21 @@ class PriorRGPreTrainedModel(PreTrainedModel):
         )
         return new
 
-    def tie_weights(self, missing_keys: set[str] | None = None, **kwargs):
+    def add_adapter(self, adapter_config, adapter_name: str | None = None) -> None:
+        """As in transformers, with an error that says what works where the installed PEFT is too old for transformers."""
+        _check_peft("add_adapter", "peft.get_peft_model(model, config)")
+        super().add_adapter(adapter_config, adapter_name=adapter_name)
+
+    def load_adapter(self, *args, **kwargs):
+        """As in transformers, with an error that says what works where the installed PEFT is too old for transformers."""
+        _check_peft("load_adapter", "peft.PeftModel.from_pretrained(model, folder)")
+        return super().load_adapter(*args, **kwargs)
+
+    def tie_weights(self, missing_keys: set[str] | None = None, recompute_mapping: bool = True):
         """As in transformers, but a decoder that is new as a whole has no weights to tie that could be missed."""
         if _LOADING.get() is type(self) and "decoder" in self._new_parts():
             missing_keys = None
-        return super().tie_weights(missing_keys=missing_keys, **kwargs)
+        return super().tie_weights(missing_keys=missing_keys, recompute_mapping=recompute_mapping)
 
     def __getstate__(self):
         """For copying and pickling: without the hooks that transformers installs when attentions or hidden states are first asked for.

@@ -1,6 +1,7 @@
 """Configuration of PriorRG. `PriorRGConfig()` is the published full-size system (arXiv 2508.05353)."""
 
 import math
+from typing import TYPE_CHECKING
 
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig, Dinov2Config, GPT2Config, PreTrainedConfig
@@ -106,12 +107,22 @@ class PriorRGConfig(PreTrainedConfig):
     ```"""
 
     model_type = "priorrg"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    # Two names of the decoder's cache, by version of transformers.
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]
     sub_configs = {"vision_config": Dinov2Config, "text_config": BertConfig, "decoder_config": GPT2Config}
 
-    vision_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
-    decoder_config: dict | PreTrainedConfig | None = None
+    if TYPE_CHECKING:  # what they are once the configuration is made
+        vision_config: Dinov2Config
+        text_config: BertConfig
+        decoder_config: GPT2Config
+        temporal_fusion_head_dim: int
+        view_positions: dict[str, int]
+    else:  # what may be given, which the strict dataclass checks
+        vision_config: dict | PreTrainedConfig | None = None
+        text_config: dict | PreTrainedConfig | None = None
+        decoder_config: dict | PreTrainedConfig | None = None
+        temporal_fusion_head_dim: int | None = None
+        view_positions: dict[str, int] | None = None
     hidden_size: int = 768
     num_latents: int = 128
     perceiver_num_blocks: int = 3
@@ -120,8 +131,6 @@ class PriorRGConfig(PreTrainedConfig):
     perceiver_ff_multiplier: int = 4
     temporal_fusion_num_blocks: int = 3
     temporal_fusion_num_heads: int = 8
-    temporal_fusion_head_dim: int | None = None
-    view_positions: dict[str, int] | None = None
     logit_scale_init_value: float | int = math.log(1 / 0.07)
     mask_context_padding: bool = True
     freeze_vision: bool = True

@@ -5,9 +5,16 @@ A report is never copied from its reference: a training batch handed to `generat
 
 import copy
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
 from transformers.generation import GenerationMixin
+
+
+if TYPE_CHECKING:
+    from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
+
+    from .configuration_priorrg import PriorRGConfig
 
 
 # The published generation defaults (beam search with 3 beams, 100 tokens with the start token).
@@ -16,6 +23,10 @@ PUBLISHED_GENERATION = {"max_length": 100, "num_beams": 3}
 
 class PriorRGGenerationMixin(GenerationMixin):
     """Comes before the model's base class; `transformers` does the search."""
+
+    if TYPE_CHECKING:  # what the model has
+        config: PriorRGConfig
+        decoder: GPT2LMHeadModel
 
     def set_generation_defaults(self):
         """Fills in the published generation settings where `generation_config` leaves them open."""

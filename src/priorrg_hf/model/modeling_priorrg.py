@@ -16,7 +16,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs, maybe_install_capturing_hooks
 
-from .base_priorrg import PriorRGContrastiveOutput, PriorRGModelOutput, PriorRGPreTrainedModel
+from .base_priorrg import CACHE_NAME, PriorRGContrastiveOutput, PriorRGModelOutput, PriorRGPreTrainedModel
 from .configuration_priorrg import PriorRGConfig
 from .generation_priorrg import PriorRGGenerationMixin
 from .layers_priorrg import PriorRGLayerFusion, PriorRGPerceiver, PriorRGProjection, PriorRGTemporalFusion
@@ -544,7 +544,7 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
     def get_decoder(self):
         return self.decoder
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Module:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
         """Resizes the word embeddings of the text encoder and of the decoder, which share one tokenizer."""
         embeddings = self.model.text_model.resize_token_embeddings(new_num_tokens, *args, **kwargs)
         self.decoder.resize_token_embeddings(new_num_tokens, *args, **kwargs)
@@ -565,6 +565,7 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
         decoder_input_ids: torch.LongTensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
+        cache: Cache | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
@@ -588,11 +589,20 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
                 0 at padded report tokens. Default: with `labels`, the positions behind the last target; else none.
             encoder_outputs ([`PriorRGModelOutput`] or `tuple`, *optional*):
                 A memory computed before; its first entry is used.
+            cache ([`~transformers.EncoderDecoderCache`], *optional*):
+                Keys and values of the report so far and of the memory. `past_key_values` is its name before transformers 5.24; either
+                is taken by any version. In the output it has the name of the installed version.
             decoder_inputs_embeds (`torch.FloatTensor` of shape `(batch_size, report_tokens, n_embd)`, *optional*):
                 Word embeddings of the report, instead of `decoder_input_ids`.
             logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0):
                 How many of the last positions get logits; 0 means all.
+
+        Raises:
+            ValueError: both `cache` and `past_key_values` are given.
         """
+        if cache is not None and past_key_values is not None:
+            raise ValueError("`cache` and `past_key_values` are two names of one argument; give one of them.")
+        cache = past_key_values if cache is None else cache
         loss_kwargs = {name: kwargs.pop(name) for name in ("num_items_in_batch",) if name in kwargs}
         if labels is not None:
             use_cache = False
@@ -624,11 +634,10 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
             input_ids=decoder_input_ids,
             attention_mask=decoder_attention_mask,
             inputs_embeds=decoder_inputs_embeds,
-            encoder_hidden_states=self._project_memory(encoder_outputs[0], past_key_values),
-            past_key_values=past_key_values,
+            encoder_hidden_states=self._project_memory(encoder_outputs[0], cache),
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
-            **{**kwargs, "return_dict": True},
+            **{**kwargs, CACHE_NAME: cache, "return_dict": True},
         )
         loss = None
         if labels is not None:
@@ -643,18 +652,18 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=outputs.logits,
-            past_key_values=outputs.past_key_values,
             decoder_hidden_states=outputs.hidden_states,
             decoder_attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
             encoder_last_hidden_state=encoder_outputs[0],
             encoder_hidden_states=getattr(encoder_outputs, "hidden_states", None),
             encoder_attentions=getattr(encoder_outputs, "attentions", None),
+            **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
         )
 
-    def _project_memory(self, memory: torch.Tensor, past_key_values: Cache | None) -> torch.Tensor:
+    def _project_memory(self, memory: torch.Tensor, cache: Cache | None) -> torch.Tensor:
         """The memory at the decoder's width. Once its keys are cached nobody reads its values, so they stay as they are."""
-        cached = isinstance(past_key_values, EncoderDecoderCache) and past_key_values.is_updated.get(0)
+        cached = isinstance(cache, EncoderDecoderCache) and cache.is_updated.get(0)
         return memory if self.memory_projection is None or cached else self.memory_projection(memory)
 
 

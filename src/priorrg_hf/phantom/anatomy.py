@@ -94,12 +94,15 @@ def window(size: int, u: tuple[float, float], v: tuple[float, float], margin: fl
     return slices[0], slices[1]
 
 
+def _ordered(a: float, b: float) -> tuple[float, float]:
+    return (a, b) if a <= b else (b, a)
+
+
 def polyline(u: Array, v: Array, points: list[tuple[float, float]], thickness: float, edge: float) -> Array:
     """Coverage of a line through `points`, at least one pixel wide."""
     total = np.zeros_like(u + v if u.shape != v.shape else u)
     for start, end in zip(points[:-1], points[1:], strict=True):
-        across, down = sorted((start[0], end[0])), sorted((start[1], end[1]))
-        part = window(total.shape[0], tuple(across), tuple(down), thickness + edge)
+        part = window(total.shape[0], _ordered(start[0], end[0]), _ordered(start[1], end[1]), thickness + edge)
         line = soft(thickness - segment_distance(u[part], v[part], start, end), edge)
         np.maximum(total[part], line, out=total[part])
     return total
@@ -251,8 +254,7 @@ class FrontalChest:
                 (middle, tips[0], 0.6 * thickness),
                 (middle, tips[1], 0.5 * thickness),
             ):
-                across, down = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
-                part = window(lines.shape[0], tuple(across), tuple(down), 0.04)
+                part = window(lines.shape[0], _ordered(begin[0], end[0]), _ordered(begin[1], end[1]), 0.04)
                 distance = segment_distance(u[part], v[part], begin, end)
                 away = np.clip(1.25 - (1 / 0.55) * np.abs(u[part] - start[0]), 0.0, 1.0)
                 line = soft(width + 0.2 * edge - distance, edge + 0.006) * away

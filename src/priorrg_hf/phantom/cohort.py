@@ -75,10 +75,10 @@ class Background:
 
     def cause(self, finding: str) -> str | None:
         if finding == "consolidation":
-            return _CAUSE_OF_ACUTE.get(self.acute)
+            return _CAUSE_OF_ACUTE.get(self.acute or "")
         if finding in ("effusion", "edema"):
-            return _CAUSE_OF_BACKGROUND.get(self.chronic)
-        return _CAUSE_OF_EVENT.get(self.event) if finding == "pneumothorax" else None
+            return _CAUSE_OF_BACKGROUND.get(self.chronic or "")
+        return _CAUSE_OF_EVENT.get(self.event or "") if finding == "pneumothorax" else None
 
 
 @dataclass(frozen=True)

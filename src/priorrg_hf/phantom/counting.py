@@ -90,8 +90,8 @@ def change_distribution(num_patients: int = 20_000, seed: int = 0) -> dict[int, 
 
 
 def _shares(counts: Iterable[tuple[str, int]]) -> dict[str, float]:
-    counts = dict(counts)
-    return {name: counts[name] / sum(counts.values()) for name in sorted(counts)}
+    table = dict(counts)
+    return {name: table[name] / sum(table.values()) for name in sorted(table)}
 
 
 __all__ = ["best_cause_accuracy_without_context", "best_change_accuracy_without_prior", "change_distribution"]

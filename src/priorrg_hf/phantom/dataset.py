@@ -18,7 +18,7 @@ from ..data.file_writing import (
     write_text_whole,
 )
 from ..data.locking import claimed
-from ..data.schema import Study, StudyImage, study_features
+from ..data.schema import PriorStudy, Study, StudyImage, study_features
 from ..data.worker_processes import forks_end_with_us
 from .cohort import Patient, make_patient
 from .facts import Facts, split_site
@@ -95,30 +95,34 @@ def study_rows(
         split (`str`, *optional*): written into the rows.
         first (`int`, defaults to 0): visits before this one appear as prior only.
     """
-    prior = None
+    prior: dict[str, Any] | None = None
     for number, visit in enumerate(patient.visits):
         study_id = patient.study_id(number)
         needed = number >= first - 1
-        image = None
+        image: dict[str, Any] | None = None
         if needed:
             pixels = render_visit(patient, number, image_size=image_size).pixels
             image = {"bytes": png_bytes(pixels), "path": f"{study_id}_frontal.png"}
-        if number >= first:
+        if image is not None and number >= first:
             images = [StudyImage(image, visit.view, image_id="frontal")]
             if laterals and visit.has_lateral:
                 pixels = render_visit(patient, number, view="LATERAL", image_size=image_size).pixels
                 lateral = {"bytes": png_bytes(pixels), "path": f"{study_id}_lateral.png"}
                 images.append(StudyImage(lateral, "LATERAL", image_id="lateral"))
-            facts = patient.facts(number)
+            facts, texts = patient.facts(number), write_texts(patient, number)
             row = Study(
                 study_id=study_id,
                 patient_id=patient.patient_id,
                 images=images,
                 acquired=visit.acquired,
-                prior=prior and {**prior, "days_before": _days_between(prior["acquired"], visit.acquired)},
+                prior=PriorStudy(**prior, days_before=_days_between(prior["acquired"], visit.acquired))
+                if prior
+                else None,
                 labels=chexpert_labels(facts),
                 split=split,
-                **write_texts(patient, number),
+                indication=texts["indication"],
+                history=texts["history"],
+                findings=texts["findings"],
             ).to_row()
             yield {**row, "facts": facts.to_json()}
         prior = {"study_id": study_id, "image": image, "view": visit.view, "acquired": visit.acquired}

@@ -121,7 +121,7 @@ def new_demo_model():
 def _training_arguments(settings: DemoSettings, folder: Path, stage: int, progress: bool):
     from ..training.training_args import PriorRGContrastiveTrainingArguments, PriorRGReportTrainingArguments
 
-    common = {
+    common: dict[str, Any] = {
         "output_dir": str(folder),
         "per_device_train_batch_size": settings.batch_size,
         "gradient_accumulation_steps": 1,
@@ -199,8 +199,9 @@ def train_demo(settings: DemoSettings, examples: "Dataset", folder: Path, progre
     if is_finished(stage_2):
         return stage_2
     # The vision encoder is frozen: each film passes through it once.
+    model, processor = new_demo_model()
     precompute_features(
-        *new_demo_model(), examples, folder / "features", layers="all", batch_size=64, progress=progress
+        model, processor, examples, folder / "features", layers="all", batch_size=64, progress=progress
     )
     if not is_finished(stage_1):
         _train_stage_1(settings, examples, stage_1, progress)

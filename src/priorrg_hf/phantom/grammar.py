@@ -55,7 +55,7 @@ _CHRONIC = {
         "known lymphoma",
     ),
 }
-_EVENT = {
+_EVENT: dict[str, tuple[str, ...]] = {
     "thoracentesis": ("recent thoracentesis", "thoracentesis this morning", "status post thoracentesis"),
     "emphysema": ("severe emphysema", "bullous emphysema", "emphysema from smoking"),
 }
@@ -64,7 +64,7 @@ _ASIDES = ("hypertension", "diabetes", "former smoker", "hypothyroidism", "osteo
 
 def write_indication(background: Background, stream: RandomStream) -> str | None:
     """The indication, or `None` where the request form has none."""
-    reason, question = stream.choice(_ACUTE.get(background.acute, ("",))), stream.choice(_QUESTIONS)
+    reason, question = stream.choice(_ACUTE.get(background.acute or "", ("",))), stream.choice(_QUESTIONS)
     order = stream.integer(3)
     if background.acute is None:
         return None
@@ -75,8 +75,8 @@ def write_indication(background: Background, stream: RandomStream) -> str | None
 def write_history(background: Background, stream: RandomStream) -> str | None:
     """The history, or `None` where the request form has none."""
     chronic, event = (
-        stream.choice(_CHRONIC.get(background.chronic, ("",))),
-        stream.choice(_EVENT.get(background.event, ("",))),
+        stream.choice(_CHRONIC.get(background.chronic or "", ("",))),
+        stream.choice(_EVENT.get(background.event or "", ("",))),
     )
     parts = stream.shuffled([chronic, event, stream.choice(_ASIDES)][: 2 + stream.integer(2)])
     if background.chronic is None:
@@ -163,7 +163,7 @@ _RESOLVED = (
 _GRADED_FIRST, _NAMED_FIRST = (0.2, 0.2), 0.6
 
 
-_DEVICE = {
+_DEVICE: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("endotracheal_tube", "appropriate"): (
         "Endotracheal tube ends in appropriate position",
         "ET tube tip is well above the carina",
@@ -216,7 +216,7 @@ def _state(finding: str, sides: tuple[str | None, ...], fact: FindingFact, strea
     words["is"], words["has"] = ("are", "have") if bilateral else ("is", "has")
     if fact.change == "resolved":
         return _sentence(_choose_form(_RESOLVED, stream).format_map(words))
-    words["s"] = stream.choice(_SEVERITY[_SCALE.get(finding, "default")][fact.severity])
+    words["s"] = stream.choice(_SEVERITY[_SCALE.get(finding, "default")][fact.severity or ""])
     words["x"] = f"{words['s']} {words['n']}"
     text = _choose_form(_STATEMENTS[fact.change], stream).format_map(words)
     if fact.cause is not None:
@@ -226,7 +226,7 @@ def _state(finding: str, sides: tuple[str | None, ...], fact: FindingFact, strea
 
 def _said_together(facts: Facts, finding: str) -> list[tuple[tuple[str | None, ...], FindingFact]]:
     """The facts about a finding, both sides as one where all that is said of them is the same."""
-    said = []
+    said: list[tuple[tuple[str | None, ...], FindingFact]] = []
     for side in (None, *SIDES):
         fact = facts.findings.get(site_of(finding, side))
         if fact is not None and (fact.present or fact.change == "resolved"):

@@ -51,14 +51,14 @@ def attenuation_of_lateral(visit: Visit, shape: Shape, stream_for: StreamFor, si
     attenuation += 0.015 * smooth_texture(stream_for("markings"), size, 26) * lung
 
     for number, side in enumerate(("right", "left")):
-        value = visit.values.get(f"effusion:{side}")
-        if value is not None:  # pools behind, in the posterior angle
-            level = domes[number] + 0.10 - 0.45 * value - 0.25 * np.clip(u, 0.0, 1.0)
-            fluid = lung * soft(v - level, 0.03) * soft(u + 0.25 - 0.2 * (1.0 - value), 0.15)
+        amount = visit.values.get(f"effusion:{side}")
+        if amount is not None:  # pools behind, in the posterior angle
+            level = domes[number] + 0.10 - 0.45 * amount - 0.25 * np.clip(u, 0.0, 1.0)
+            fluid = lung * soft(v - level, 0.03) * soft(u + 0.25 - 0.2 * (1.0 - amount), 0.15)
             attenuation += 0.8 * fluid * (np.maximum(np.float32(shape.tissue + 0.10), attenuation) - attenuation)
-        value = visit.values.get(f"consolidation:{side}")
-        if value is not None:
-            radius = 0.08 + 0.14 * value
+        opacity = visit.values.get(f"consolidation:{side}")
+        if opacity is not None:
+            radius = 0.08 + 0.14 * opacity
             patch = ellipse(u, v, (0.10, shape.opacity_place[side][1]), (1.2 * radius, radius), 0.06)
             attenuation += (0.10 + 0.06 * value) * patch * lung
     if "edema" in visit.values:

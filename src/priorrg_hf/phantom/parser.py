@@ -172,7 +172,7 @@ class _Mention:
     start: int
     end: int
     sides: tuple[str | None, ...] = ()
-    fact: FindingFact | None = None
+    fact: FindingFact = FindingFact("present")
 
 
 def has_comparison(text: str) -> bool:
@@ -227,11 +227,11 @@ def _take_causes(sentence: str) -> tuple[str, list[tuple[int, str]]]:
 
     A phrase is a cause only behind a finding that it can explain; "consistent with pneumonia" at the start of a sentence is not.
     """
-    causes = []
+    causes: list[tuple[int, str]] = []
     for match in _CAUSE.finditer(sentence):
-        cause = match.lastgroup
+        cause = match.lastgroup or ""  # every alternative of both patterns has a name
         before = list(_MENTION.finditer(sentence[: match.start()]))
-        if any(cause in CAUSES.get(m.lastgroup, ()) for m in before):
+        if any(cause in CAUSES.get(m.lastgroup or "", ()) for m in before):
             causes.append((match.start(), cause))
             sentence = sentence[: match.start()] + _blank(match) + sentence[match.end() :]
     return sentence, causes
@@ -239,7 +239,7 @@ def _take_causes(sentence: str) -> tuple[str, list[tuple[int, str]]]:
 
 def _read_sentence(sentence: str) -> list[_Mention]:
     sentence, causes = _take_causes(sentence)
-    mentions = [_Mention(m.lastgroup, m.start(), m.end()) for m in _MENTION.finditer(sentence)]
+    mentions = [_Mention(m.lastgroup or "", m.start(), m.end()) for m in _MENTION.finditer(sentence)]
     for number, mention in enumerate(mentions):
         mention.sides = _sides_of(sentence, mentions, number)
         mention.fact = _fact_of(sentence, mentions, number)

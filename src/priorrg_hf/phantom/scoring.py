@@ -33,11 +33,11 @@ def presence_scores(predictions: Sequence["str | Facts"], truths: Sequence[Facts
     for report, truth in _paired(predictions, truths):
         ours, theirs = report.present_sites(), truth.present_sites()
         right, said, true = right + len(ours & theirs), said + len(ours), true + len(theirs)
-        ours, theirs = set(report.devices.items()), set(truth.devices.items())
+        shown, there = set(report.devices.items()), set(truth.devices.items())
         device_right, device_said, device_true = (
-            device_right + len(ours & theirs),
-            device_said + len(ours),
-            device_true + len(theirs),
+            device_right + len(shown & there),
+            device_said + len(shown),
+            device_true + len(there),
         )
     return {
         "presence_precision": _ratio(right, said),

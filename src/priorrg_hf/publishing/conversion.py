@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -210,7 +210,7 @@ def _inferred_settings(state_dict: dict[str, torch.Tensor], tokens: dict[str, in
     vocab_size, text_width = shape(text + "embeddings.word_embeddings.weight")
     num_latents, hidden_size = shape("model.perceiver.latents")
     head_dim = max(1, hidden_size // 4)
-    settings = {
+    settings: dict[str, Any] = {
         "hidden_size": hidden_size,
         "num_latents": num_latents,
         "perceiver_num_blocks": count(r"model\.perceiver\.layers\.(\d+)\."),
@@ -306,7 +306,9 @@ def load_published_model(
     if is_stage_2:
         state_dict.pop("logit_scale", None)
         if model_config.decoder_config.tie_word_embeddings:
-            state_dict.setdefault("decoder.lm_head.weight", state_dict.get("decoder.transformer.wte.weight"))
+            embeddings = state_dict.get("decoder.transformer.wte.weight")
+            if embeddings is not None:
+                state_dict.setdefault("decoder.lm_head.weight", embeddings)
     model_class = PriorRGForReportGeneration if is_stage_2 else PriorRGForContrastivePretraining
     _check_names_and_shapes(model_class, model_config, state_dict)
     return model_class.from_pretrained(None, config=model_config, state_dict=state_dict)
@@ -396,7 +398,7 @@ def _convert(checkpoint, output_dir: Path, tokenizer, view_positions: dict[str, 
         sep_token_id=text_tokenizer.sep_token_id,
     )
     processor = PriorRGProcessor(
-        image_processor=rad_dino_image_processor(size=model.config.vision_config.image_size),
+        image_processor=rad_dino_image_processor(size=cast(int, model.config.vision_config.image_size)),
         tokenizer=text_tokenizer,
         view_positions=view_positions,
     )

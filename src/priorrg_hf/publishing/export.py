@@ -13,17 +13,18 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicCache, DynamicLayer, EncoderDecoderCache
 
 from ..data.file_writing import explain_full_disk, json_file_with, replace_file
 from ..data.locking import claimed
 
 
 if TYPE_CHECKING:
+    from ..model.configuration_priorrg import PriorRGConfig
     from ..model.modeling_priorrg import PriorRGForReportGeneration
 
 
@@ -73,9 +74,9 @@ class ExportableEncoder(nn.Module):
             prior_mask=prior_mask,
         )
         # One step fills the cross-attention's cache; all else that it computes is pruned from the graph.
-        start = torch.full_like(input_ids[:, :1], self.model.config.decoder_start_token_id)
+        start = torch.full_like(input_ids[:, :1], _start_token(self.model.config))
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self.model(decoder_input_ids=start, encoder_outputs=encoder_outputs, past_key_values=cache, use_cache=True)
+        self.model(decoder_input_ids=start, encoder_outputs=encoder_outputs, cache=cache, use_cache=True)
         return (encoder_outputs.last_hidden_state, *_stacked(cache.cross_attention_cache))
 
 
@@ -112,14 +113,23 @@ class ExportableDecoderStep(nn.Module):
         outputs = self.model(
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=(stand_in,),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         return (outputs.logits[:, -1], *_stacked(cache.self_attention_cache))
 
 
+def _start_token(config: "PriorRGConfig") -> int:
+    if config.decoder_start_token_id is None:
+        raise ValueError("the configuration has no `decoder_start_token_id`, with which every report begins")
+    return config.decoder_start_token_id
+
+
 def _stacked(cache: DynamicCache) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.stack([layer.keys for layer in cache.layers]), torch.stack([layer.values for layer in cache.layers])
+    layers = [cast(DynamicLayer, layer) for layer in cache.layers]
+    keys = [layer.keys for layer in layers if layer.keys is not None]
+    values = [layer.values for layer in layers if layer.values is not None]
+    return torch.stack(keys), torch.stack(values)
 
 
 def example_inputs(
@@ -127,8 +137,9 @@ def example_inputs(
 ) -> dict[str, torch.Tensor]:
     """Encoder inputs of the right shapes and no meaning, to trace with."""
     config = model.config
-    size = config.vision_config.image_size
-    images = torch.zeros(batch_size, config.vision_config.num_channels, size, size, dtype=model.dtype)
+    # transformers allows pairs as well; the processor's images are square
+    size, channels = cast(int, config.vision_config.image_size), config.vision_config.num_channels
+    images = torch.zeros(batch_size, channels, size, size, dtype=model.dtype)
     ids = torch.arange(tokens).remainder(config.vocab_size).expand(batch_size, -1).contiguous()
     views = torch.zeros(batch_size, dtype=torch.long)
     inputs = {
@@ -173,7 +184,7 @@ def export_programs(model: "PriorRGForReportGeneration") -> dict[str, torch.expo
         }
         config = model.config.decoder_config
         cache = memory[1].new_zeros(config.n_layer, 2, config.n_head, 5, config.n_embd // config.n_head)
-        ids = torch.full((2, 1), model.config.decoder_start_token_id, device=model.device)
+        ids = torch.full((2, 1), _start_token(model.config), device=model.device)
         step_shapes = {name: {1: batch} for name in STEP_INPUTS}
         step_shapes["decoder_input_ids"] = {0: batch}
         step_shapes["past_keys"] = step_shapes["past_values"] = {1: batch, 3: past}
@@ -232,9 +243,12 @@ def export_model(
 def _export(model: "PriorRGForReportGeneration", folder: Path, onnx: bool) -> list[Path]:
     config, generation = model.config, model.generation_config
     programs = export_programs(model)
-    description = {
+    names = {
         "encoder": {"inputs": list(ENCODER_INPUTS), "outputs": list(ENCODER_OUTPUTS)},
         "decoder_step": {"inputs": list(STEP_INPUTS), "outputs": list(STEP_OUTPUTS)},
+    }
+    description = {
+        **names,
         "dtype": str(model.dtype).removeprefix("torch."),
         "num_layers": config.decoder_config.n_layer,
         "num_heads": config.decoder_config.n_head,
@@ -246,8 +260,8 @@ def _export(model: "PriorRGForReportGeneration", folder: Path, onnx: bool) -> li
         "notice": "Research use only, not for clinical decisions.",
     }
     written = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".exporting-") as staging:
-        staging = Path(staging)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".exporting-") as made:
+        staging = Path(made)
         for name, program in programs.items():
             # By way of memory: on a full disk torch's writer would end the whole process.
             content = io.BytesIO()
@@ -255,7 +269,7 @@ def _export(model: "PriorRGForReportGeneration", folder: Path, onnx: bool) -> li
             (staging / f"{name}.pt2").write_bytes(content.getbuffer())
         if onnx:
             for name, program in programs.items():
-                save_onnx(program, staging / f"{name}.onnx", description[name])
+                save_onnx(program, staging / f"{name}.onnx", names[name])
         (staging / "export.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         # The description first: it tells a later export that the files are ours.
         for path in sorted(staging.iterdir(), key=lambda path: (path.name != "export.json", path.name)):
@@ -283,6 +297,8 @@ def save_onnx(program: torch.export.ExportedProgram, path: str | os.PathLike, na
     onnx_program = torch.onnx.export(
         program, input_names=names["inputs"], output_names=names["outputs"], dynamo=True, verbose=False
     )
+    if onnx_program is None:  # older ways of exporting give none
+        raise RuntimeError("torch.onnx.export gave no program")
     onnx_program.save(path)
 
 

@@ -97,7 +97,7 @@ def save_with_code(
     Raises:
         `ValueError`: the model is a PEFT wrapper, or processor and model do not fit.
     """
-    return _save(model, processor, folder, with_code=True, card=card, **save_kwargs)
+    return _save(model, processor, Path(folder), with_code=True, card=card, **save_kwargs)
 
 
 def push_to_hub(
@@ -148,7 +148,7 @@ def push_to_hub(
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     with tempfile.TemporaryDirectory() as folder:
-        _save(model, processor, folder, with_code=with_code, card=card, max_shard_size=max_shard_size)
+        _save(model, processor, Path(folder), with_code=with_code, card=card, max_shard_size=max_shard_size)
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
@@ -157,7 +157,7 @@ def push_to_hub(
             revision=revision,
             create_pr=create_pr,
         )
-    return commit.pr_url if create_pr else commit.commit_url
+    return commit.pr_url if commit.pr_url and create_pr else commit.commit_url
 
 
 def upload_patterns(with_code: bool) -> list[str]:
@@ -194,25 +194,24 @@ def load_for_hub(name: str | os.PathLike) -> tuple["PriorRGPreTrainedModel", "Pr
     return model, load_processor(name)
 
 
-def _save(model, processor, folder, *, with_code: bool, card: str | None = None, **save_kwargs) -> Path:
+def _save(model, processor, folder: Path, *, with_code: bool, card: str | None = None, **save_kwargs) -> Path:
     _check(model, processor)
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if card is None and not (folder / "README.md").exists():
         card = render_model_card(model.config, architecture=type(model).__name__, with_code=with_code)
     # Beside the target, so that the finished files only need to be renamed.
     with (
         explain_full_disk(folder, "What the folder held before is unchanged."),
-        tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging,
+        tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as made,
     ):
-        staging = Path(staging)
+        staging = Path(made)
         with _without_remote_code_marks(model, processor):
             model.save_pretrained(staging, **save_kwargs)
             processor.save_pretrained(staging)
         # A model or processor that itself was loaded as remote code leaves its files.
         for path in staging.glob("*.py"):
             path.unlink()
-        references = {
+        references: dict[str, dict[str, Any]] = {
             "config.json": {"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES},
             "processor_config.json": {"auto_map": PROCESSOR_AUTO_MAP},
             "tokenizer_config.json": {"auto_map": PROCESSOR_AUTO_MAP},

@@ -109,7 +109,7 @@ def render_model_card(
         config=config,
         segments=list(config.active_memory_segments),
         generates=generates,
-        view_names=sorted(config.view_positions, key=config.view_positions.get),
+        view_names=sorted(config.view_positions, key=lambda name: config.view_positions[name]),
         results=results,
         with_intervals=any(row["low"] is not None for row in results),
         about=about,

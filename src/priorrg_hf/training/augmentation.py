@@ -44,7 +44,7 @@ class ChestXrayAugmentation:
     def __call__(self, pixel_values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Augments one preprocessed image of shape `(channels, height, width)`; `generator` decides everything random."""
         grid = torch.nn.functional.affine_grid(
-            self.matrix(generator)[None], (1, *pixel_values.shape), align_corners=False
+            self.matrix(generator)[None], [1, *pixel_values.shape], align_corners=False
         ).to(pixel_values.dtype)
         # Outside the image lies its darkest value (air), not zero, which is mid-grey after normalisation.
         black = pixel_values.min()

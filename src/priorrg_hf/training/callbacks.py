@@ -47,7 +47,7 @@ class BatchShares:
     def take(self, device: torch.device) -> dict[str, float]:
         """The shares since the last call, over all processes, and starts again. Empty when no batch was seen."""
         counts = torch.tensor([self.studies, self.with_prior, self.with_context])
-        self.__init__()
+        self.studies = self.with_prior = self.with_context = 0
         studies, with_prior, with_context = sum_over_processes(counts, device).tolist()
         if not studies:
             return {}

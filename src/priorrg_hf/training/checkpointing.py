@@ -12,12 +12,14 @@ Written against transformers 5.18 to 5.24. Two things of `Trainer` are replaced:
   through `from_pretrained`, and a parameter that is not found is an error.
 """
 
+import copy
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -122,7 +124,7 @@ def last_complete_checkpoint(output_dir: str | os.PathLike, *, contents: bool = 
     Raises:
         [`CheckpointError`]: there are checkpoints, and none is sound.
     """
-    damaged = {}
+    damaged: dict[str, str] = {}
     for folder in _checkpoints(output_dir):
         damage = damage_of(folder, contents)
         if damage is None:
@@ -296,9 +298,13 @@ def publish_folder(staged: Path, final: Path) -> None:
 def load_exactly(model: PreTrainedModel, folder: str) -> None:
     """Copies every parameter and buffer of the checkpoint in `folder` into `model`; raises if one of them is missing."""
     try:
-        stored, info = type(model).from_pretrained(
-            folder, config=model.config, dtype=model.dtype, output_loading_info=True, local_files_only=True
+        # The model may have been made from weights of another class; what the checkpoint was saved with is this one.
+        config = copy.deepcopy(model.config)
+        config.architectures = [type(model).__name__]
+        loaded: Any = type(model).from_pretrained(
+            folder, config=config, dtype=model.dtype, output_loading_info=True, local_files_only=True
         )
+        stored, info = loaded
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"the weights of the checkpoint {folder} cannot be read ({error})") from error
     problems = {
@@ -312,7 +318,13 @@ def load_exactly(model: PreTrainedModel, folder: str) -> None:
     model.tie_weights()
 
 
-class WholeCheckpointsMixin:
+if TYPE_CHECKING:  # what the mixins stand before
+    from transformers import Trainer as _TrainerBase
+else:
+    _TrainerBase = object
+
+
+class WholeCheckpointsMixin(_TrainerBase):
     """For a `Trainer` subclass: atomic checkpoints, exact loading of the last and the best one."""
 
     _staging: Path | None = None

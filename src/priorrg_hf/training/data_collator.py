@@ -212,6 +212,8 @@ class PriorRGDataCollator:
         )
 
     def _augment(self, batch: dict[str, Any], rows) -> None:
+        if self.augmentation is None:
+            return
         for index, row in enumerate(rows):
             batch["pixel_values"][index] = self.augmentation(
                 batch["pixel_values"][index], self._generator(row, "current")

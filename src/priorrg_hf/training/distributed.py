@@ -30,9 +30,9 @@ def sum_over_processes(tensor: torch.Tensor, device: torch.device) -> torch.Tens
 def _gather_rows(rows: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
     """Rows of all processes, in rank order, and how many came from each. Processes may hold different numbers of rows."""
     count = torch.tensor([rows.shape[0]], device=rows.device)
-    counts = [torch.empty_like(count) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, count)
-    counts = [int(value) for value in torch.cat(counts)]
+    received = [torch.empty_like(count) for _ in range(dist.get_world_size())]
+    dist.all_gather(received, count)
+    counts = [int(value) for value in torch.cat(received)]
     padded = rows.new_zeros((max(counts), *rows.shape[1:]))
     padded[: rows.shape[0]] = rows
     gathered = [torch.empty_like(padded) for _ in counts]
@@ -126,7 +126,7 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._NormBase):
         total = totals[-1].detach().clamp(min=1)
         mean = totals[:-1] / total
         variance = _SumOverProcesses.apply((values - mean[:, None]).square().sum(dim=1)) / total
-        if self.track_running_stats and totals[-1] > 0:
+        if self.running_mean is not None and self.running_var is not None and totals[-1] > 0:
             with torch.no_grad():
                 factor = self._update_factor()
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), factor)
@@ -137,7 +137,7 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._NormBase):
         return output.to(input.dtype)
 
     def _update_factor(self) -> float:
-        if not self.track_running_stats:
+        if self.num_batches_tracked is None:  # without running statistics
             return 0.0
         self.num_batches_tracked.add_(1)
         return self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)

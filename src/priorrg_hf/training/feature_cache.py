@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +36,10 @@ from ..data.locking import claimed
 from ..data.progress import progress_bar
 from ..data.worker_processes import end_with_parent
 from ..model.processing_priorrg import PriorRGInputError
+
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 logger = logging.get_logger(__name__)
@@ -66,7 +70,7 @@ def _bytes_of(tensor: torch.Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
-def encoder_fingerprint(vision_model: torch.nn.Module) -> str:
+def encoder_fingerprint(vision_model: "PreTrainedModel") -> str:
     """Fingerprint of an encoder's weights and shape. Parameter names, which change between transformers versions, don't count."""
     config = {k: v for k, v in vision_model.config.to_dict().items() if k not in _VOLATILE_CONFIG}
     weights = sorted(

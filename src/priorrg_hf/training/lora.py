@@ -14,6 +14,7 @@ from torch import nn
 if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel
+    from typing_extensions import Self
 
 
 # Part -> its modules, and the linears of their attention and of their feed-forward. DINOv2's names before and after its renaming.
@@ -78,7 +79,8 @@ def lora_config(parts: Sequence[str] = ("decoder",), feed_forward: bool = False,
             `"FEATURE_EXTRACTION"`.
 
     Returns:
-        `peft.LoraConfig`: for `peft.get_peft_model` or `model.add_adapter`.
+        `peft.LoraConfig`: for `peft.get_peft_model`, or for `model.add_adapter` where PEFT is as new as transformers wants it (0.22 with
+            transformers 5.24).
 
     Raises:
         `ImportError`: PEFT is not installed.
@@ -105,16 +107,16 @@ def lora_config(parts: Sequence[str] = ("decoder",), feed_forward: bool = False,
 
 
 class _FixedBatchNorm1d(nn.BatchNorm1d):
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self, mode: bool = True) -> "Self":
         return super().train(False)
 
 
 class _FixedBatchNorm2d(nn.BatchNorm2d):
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self, mode: bool = True) -> "Self":
         return super().train(False)
 
 
-_FIXED = {nn.BatchNorm1d: _FixedBatchNorm1d, nn.BatchNorm2d: _FixedBatchNorm2d}
+_FIXED: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm1d: _FixedBatchNorm1d, nn.BatchNorm2d: _FixedBatchNorm2d}
 
 
 def freeze_batch_norm(model: "PreTrainedModel") -> "PreTrainedModel":

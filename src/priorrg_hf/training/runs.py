@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import concatenate_datasets
@@ -138,7 +138,8 @@ class _ArgumentParser(HfArgumentParser):
 
 def run_argument_parser(training_arguments: type[PriorRGRecipeArguments]) -> HfArgumentParser:
     """The parser of everything a run can be told: data, model, and each field of the trainer's arguments."""
-    return _ArgumentParser((DataArguments, ModelArguments, training_arguments))
+    classes: tuple[Any, ...] = (DataArguments, ModelArguments, training_arguments)
+    return _ArgumentParser(classes)
 
 
 def parse_run_arguments(
@@ -157,11 +158,13 @@ def parse_run_arguments(
     if not isinstance(options.get("columns"), (Mapping, type(None))):
         raise ValueError(f"columns must map fields to columns, got {options['columns']!r}")
     parser.set_defaults(**options)
-    *arguments, unknown = parser.parse_args_into_dataclasses(args=list(extra), return_remaining_strings=True)
+    data, model, training, unknown = parser.parse_args_into_dataclasses(
+        args=list(extra), return_remaining_strings=True
+    )
     if unknown:
         near = difflib.get_close_matches(unknown[0].lstrip("-").replace("-", "_"), known, n=1)
         raise ValueError(f"unknown argument {unknown[0]!r}" + (f"; did you mean '--{near[0]}'?" if near else ""))
-    return tuple(arguments)
+    return cast(DataArguments, data), cast(ModelArguments, model), cast(PriorRGRecipeArguments, training)
 
 
 def read_argument_file(path: str | os.PathLike) -> dict[str, Any]:
@@ -222,8 +225,9 @@ def load_training_examples(arguments: DataArguments) -> dict[str, Any]:
         every = as_examples(studies[name], include_views=arguments.include_views)
         usable = as_examples(studies[name], include_views=arguments.include_views, require_findings=True)
         result["left_out"][name] = len(every) - len(usable)
-        if limits[role] is not None:
-            usable = usable.select(range(min(limits[role], len(usable))))
+        limit = limits[role]
+        if limit is not None:
+            usable = usable.select(range(min(limit, len(usable))))
         result[role] = usable if len(usable) else None
     if result["train"] is None:
         raise ValueError(f"no study of split {arguments.train_split!r} has findings: there is nothing to learn from")
@@ -367,7 +371,7 @@ def _views_with_defaults(views: Sequence[str]) -> dict[str, int]:
     return view_table([*DEFAULT_VIEW_POSITIONS, *views])
 
 
-def _attention(arguments: ModelArguments) -> dict[str, str]:
+def _attention(arguments: ModelArguments) -> dict[str, Any]:
     return {"attn_implementation": arguments.attn_implementation} if arguments.attn_implementation else {}
 
 
@@ -496,14 +500,14 @@ def run_precompute(
     """
     from .feature_cache import FeatureCache, precompute_features
 
-    device = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = check_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     examples = load_training_examples(data)
     parts = [examples[name] for name in ("train", "validation") if examples[name] is not None]
     set_seed(seed)
     is_report_model = architecture_of(model.model) == "PriorRGForReportGeneration"
     build = build_for_finetuning if is_report_model else build_for_pretraining
     network, processor = build(model, views_of(examples["train"], examples["validation"]))
-    network.model.vision_model.to(device)
+    network.model.vision_model.to(place)
     facts = precompute_features(
         network,
         processor,

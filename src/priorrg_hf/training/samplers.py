@@ -1,6 +1,7 @@
 """Batches of studies of similar text length, shuffled anew each epoch, the same after a resume."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -9,9 +10,10 @@ from torch.utils.data import Sampler
 def text_lengths(dataset: Sequence[Mapping]) -> list[int]:
     """Characters of context and findings of each example row: close enough to tokens to bucket by, and free to count."""
     columns = ("indication", "history", "findings")
-    if hasattr(dataset, "select_columns"):  # datasets.Dataset: leaves the images alone
-        dataset = dataset.select_columns([name for name in columns if name in dataset.column_names])
-    return [sum(len(row.get(name) or "") for name in columns) for row in dataset]
+    rows: Any = dataset
+    if hasattr(rows, "select_columns"):  # datasets.Dataset: leaves the images alone
+        rows = rows.select_columns([name for name in columns if name in rows.column_names])
+    return [sum(len(row.get(name) or "") for name in columns) for row in rows]
 
 
 class LengthBucketSampler(Sampler[int]):

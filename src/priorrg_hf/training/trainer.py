@@ -9,7 +9,7 @@ evaluation with the images encoded once.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -23,6 +23,7 @@ from ..data.file_writing import DiskFullError, disk_is_full
 from ..data.locking import exclusive
 from ..data.values import is_placeholder
 from ..data.worker_processes import WorkerStart
+from ..model.modeling_priorrg import PriorRGForContrastivePretraining, PriorRGForReportGeneration
 from .augmentation import ChestXrayAugmentation
 from .callbacks import BatchShares, EpochCallback, TrainingReport
 from .checkpointing import (
@@ -52,17 +53,19 @@ from .training_args import PriorRGContrastiveTrainingArguments, PriorRGReportTra
 
 logger = logging.get_logger(__name__)
 
+Head = PriorRGForContrastivePretraining | PriorRGForReportGeneration
+
 
 class NonFiniteLossError(FloatingPointError):
     """The loss became NaN or infinite; the message names the studies of the batch that caused it."""
 
 
-def base_model(model: nn.Module) -> nn.Module:
+def base_model(model: nn.Module | None) -> Head:
     """The PriorRG head under PEFT, DDP or compile wrappers."""
     for attribute in ("module", "_orig_mod"):
         while hasattr(model, attribute) and isinstance(getattr(model, attribute), nn.Module):
             model = getattr(model, attribute)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    return cast(Head, cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model)
 
 
 def check_vocabulary(model: PreTrainedModel, processor) -> None:
@@ -101,6 +104,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
 
     stage: str
     report_task: str
+    args: PriorRGContrastiveTrainingArguments | PriorRGReportTrainingArguments
 
     def __init__(
         self,
@@ -425,6 +429,7 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
 
     stage = "alignment"
     report_task = "alignment"
+    args: PriorRGContrastiveTrainingArguments
     loss_is_scaled_for_ga = False
 
     def __init__(self, model=None, args: PriorRGContrastiveTrainingArguments | None = None, **kwargs):
@@ -432,7 +437,8 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
         self.can_return_loss = True
         self.model_accepts_loss_kwargs = False
         self._accumulated_batches: list[dict[str, Any]] = []
-        self._cached_gradients: list[tuple[torch.Tensor, ...]] = []
+        # gradients of image and text embeddings and of the temperature, random state, loss
+        self._cached_gradients: list[tuple[Any, Any, torch.Tensor, dict[str, torch.Tensor], torch.Tensor]] = []
 
     def _check_model(self, model: nn.Module) -> None:
         if not hasattr(model, "logit_scale"):
@@ -468,7 +474,7 @@ class PriorRGContrastiveTrainer(PriorRGTrainerMixin, Trainer):
         return outputs, outputs["image_embeds"], outputs["text_embeds"]
 
     def _logit_scale(self) -> torch.Tensor:
-        return base_model(self.model).logit_scale
+        return cast(PriorRGForContrastivePretraining, base_model(self.model)).logit_scale
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if model.training:
@@ -567,10 +573,9 @@ def _has_two_studies(dataset) -> bool:
     if dataset is None or not hasattr(dataset, "__len__"):
         return True
     if hasattr(dataset, "column_names"):
-        pairs = zip(dataset["patient_id"], dataset["study_id"], strict=True)
+        pairs: Iterator[tuple[Any, Any]] = zip(dataset["patient_id"], dataset["study_id"], strict=True)
     else:
         pairs = ((row.get("patient_id"), row.get("study_id")) for row in dataset)
-    pairs = iter(pairs)
     first = next(pairs, None)
     return any(pair != first for pair in pairs)
 
@@ -593,6 +598,7 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
 
     stage = "report generation"
     report_task = "generation"
+    args: PriorRGReportTrainingArguments
 
     def __init__(self, model=None, args: PriorRGReportTrainingArguments | None = None, **kwargs):
         super().__init__(model=model, args=args, **kwargs)
@@ -612,7 +618,7 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
 
     def parameter_groups(self, model):
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        decoder = {id(p) for p in base_model(model).decoder.parameters()}
+        decoder = {id(p) for p in cast(PriorRGForReportGeneration, base_model(model)).decoder.parameters()}
         return [
             {"params": [(n, p) for n, p in trained if id(p) in decoder], "lr": self.args.learning_rate},
             {"params": [(n, p) for n, p in trained if id(p) not in decoder], "lr": self.args.encoder_learning_rate},
@@ -670,7 +676,7 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
             key: inputs.pop(key) for key in ("decoder_input_ids", "decoder_attention_mask") if key in inputs
         }
         gen_kwargs = {k: v for k, v in (gen_kwargs or self._gen_kwargs).items() if v is not None}
-        head = base_model(self.model)
+        head = cast(PriorRGForReportGeneration, base_model(self.model))
         with torch.no_grad(), self.accelerator.autocast():
             encoded = head.get_encoder()(**inputs)
             # A copy: beam search repeats the rows of the outputs it is handed, in place.

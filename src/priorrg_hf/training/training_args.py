@@ -14,14 +14,21 @@ The recipe names neither warm-up nor gradient clipping, so both are off (`warmup
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
 
+if TYPE_CHECKING:  # what it stands before
+    _ArgumentsBase = TrainingArguments
+else:
+    _ArgumentsBase = object
+
+
 @dataclass
-class PriorRGRecipeArguments:
+class PriorRGRecipeArguments(_ArgumentsBase):
     """What both stages share on top of transformers' own arguments."""
 
     freeze_vision: bool = field(

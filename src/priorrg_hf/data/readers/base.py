@@ -191,6 +191,7 @@ class PatientSplits:
         found = patient if patient in self.splits else self._plain.get(_without_zeros(patient))
         if found is None:
             self.unplaced.add(patient)
+            return None
         return self.splits.get(found)
 
 

@@ -119,7 +119,7 @@ def _header(path: Path) -> tuple:
         return (*[None] * 9, tags.refusal)
     missing = next((name for name in ("patient_id", "study_id") if getattr(tags, name) is None), None)
     if missing or tags.rows is None:
-        name = {"patient_id": "PatientID", "study_id": "StudyInstanceUID"}.get(missing, "Rows (no picture)")
+        name = {"patient_id": "PatientID", "study_id": "StudyInstanceUID"}.get(missing or "", "Rows (no picture)")
         return (*[None] * 9, f"the tag {name} is missing")
     return (
         tags.patient_id,

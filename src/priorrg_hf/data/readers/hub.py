@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -245,8 +245,9 @@ def normalized(dataset, changes: Changes, date_order: str | None = None):
         return dataset
 
     def one_form(row: dict[str, Any]) -> dict[str, Any]:
-        result = {name: normalize_id(row[name], changes) for name in ids} | {
-            name: normalize_view(row[name], changes) for name in views
+        result: dict[str, Any] = {
+            **{name: normalize_id(row[name], changes) for name in ids},
+            **{name: normalize_view(row[name], changes) for name in views},
         }
         if studies:
             result["images"] = [
@@ -284,7 +285,8 @@ def _is_uneven(dataset, ids: list[str], views: list[str], studies: bool, date_or
     )
     for start in range(0, len(light), 2000):
         batch = light[start : min(start + 2000, len(light))].combine_chunks()
-        columns = [(batch[name], normalize_id) for name in ids] + [(batch[name], normalize_view) for name in views]
+        columns: list[tuple[Any, Callable[[Any], str | None]]] = [(batch[name], normalize_id) for name in ids]
+        columns += [(batch[name], normalize_view) for name in views]
         if studies:
             images, prior = pc.list_flatten(batch["images"].combine_chunks()), batch["prior"].combine_chunks()
             columns += [(pc.struct_field(part, "view"), normalize_view) for part in (images, prior)]

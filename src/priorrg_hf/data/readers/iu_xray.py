@@ -43,9 +43,9 @@ class IUXrayReader(Reader):
         images: dict[str, list[dict[str, Any]]] = {}
         for _, record in read_csv(self.source / "indiana_projections.csv", ("uid", "filename")):
             entry = {"image": self.image_path(record["filename"]), "view": record.get("projection")}
-            images.setdefault(normalize_id(record["uid"]), []).append(entry)
+            images.setdefault(normalize_id(record["uid"]) or "", []).append(entry)
         for line, record in read_csv(self.source / "indiana_reports.csv", ("uid", "findings")):
-            where, uid = f"indiana_reports.csv line {line}", normalize_id(record["uid"], self.changes)
+            where, uid = f"indiana_reports.csv line {line}", normalize_id(record["uid"], self.changes) or ""
             if uid not in images:
                 yield where, StudyError(uid, "images", "no projection is listed", "Add it to indiana_projections.csv")
                 continue
@@ -56,8 +56,9 @@ class IUXrayReader(Reader):
         problems = [name.strip() for name in (record.get("Problems") or "").split(";") if name.strip()]
         texts = {name: record.get(name) for name in ("indication", "comparison", "findings", "impression")}
         for name in ("findings", "impression"):
-            if texts[name] and is_placeholder(texts[name]):  # "XXXX." is what anonymisation left of a report
-                self.changes.note("placeholder", f"{name}: {texts[name].strip()}", "empty")
+            text = texts[name]
+            if text and is_placeholder(text):  # "XXXX." is what anonymisation left of a report
+                self.changes.note("placeholder", f"{name}: {text.strip()}", "empty")
                 texts[name] = None
         return {
             "study_id": uid,

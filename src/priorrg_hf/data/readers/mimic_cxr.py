@@ -163,7 +163,7 @@ class MimicCxrReader(Reader):
 
     def _labels(self, path: Path) -> Iterator[tuple[str, str, str]]:
         for _, record in read_csv(path, ("study_id",)):
-            study = normalize_id(record["study_id"], self.changes)
+            study = normalize_id(record["study_id"], self.changes) or ""
             for name, value in record.items():
                 if name not in ("", "subject_id", "study_id") and value:
                     yield study, name, value

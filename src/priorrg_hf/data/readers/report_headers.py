@@ -235,8 +235,9 @@ def _named(name: str) -> Header | None:
     ):
         parts = words  # "FINDINGS IMPRESSION"
     if len(parts) > 1:
-        headers = [_KNOWN.get(part) or _by_pattern(part) for part in parts]
-        if all(header is not None for header in headers):
+        found = [_KNOWN.get(part) or _by_pattern(part) for part in parts]
+        headers = [header for header in found if header is not None]
+        if len(headers) == len(found):
             sections = tuple(dict.fromkeys(section for header in headers for section in header.sections))
             kind = "" if sections else headers[0].kind
             if any(header.kind in (PRELIMINARY, ADDENDUM) for header in headers):

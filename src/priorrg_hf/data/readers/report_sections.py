@@ -255,7 +255,8 @@ def _marks_alone(text: str) -> list[_Mark]:
     """Words alone on their line. Not in capitals only where no sentence runs across them, for "impression" may be wrapped prose."""
     marks = []
     for match in _LINE_ALONE.finditer(text):
-        marked, words = re.search(r"[#*_=<|\[]", match[1]), match[2]
+        marked: re.Match[str] | str | None = re.search(r"[#*_=<|\[]", match[1])
+        words = match[2]
         if re.search(r"--| -|- ", words):
             continue  # text stands on the line
         behind = text[match.end() : match.end() + 60].lstrip(" \n")

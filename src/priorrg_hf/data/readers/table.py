@@ -108,7 +108,7 @@ class TableReader(Reader):
                 f"{len(self.splits.unplaced):,} patients are not in splits.json and are placed otherwise: {some}"
             )
 
-    def _records(self) -> Iterator[tuple[str, dict[str, Any] | StudyError]]:
+    def _records(self) -> Iterator[tuple[str, dict[Any, Any] | StudyError]]:
         """(place, record) with the table's own columns, renamed to fields."""
         rename: dict[str, str] | None = None
         seen: dict[str, None] = {}
@@ -149,7 +149,7 @@ class TableReader(Reader):
             )
         return rename
 
-    def _study(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _study(self, record: Mapping[Any, Any]) -> dict[str, Any]:
         study = {name: record.get(name) for name in STUDY_FIELDS}
         for name in ("study_id", "patient_id"):
             if self._ragged and name not in record:
@@ -201,7 +201,8 @@ class TableReader(Reader):
                 str(record.get("study_id")), "prior", "expected a mapping", "Give {image, view, acquired}"
             )
         prior = dict(prior)
-        prior_day, day = prior.pop("day", None), record.get("day")
+        prior_day: Any = prior.pop("day", None)
+        day: Any = record.get("day")
         if prior.get("days_before") is None and not _is_empty(prior_day) and not _is_empty(day):
             try:
                 prior["days_before"] = float(day) - float(prior_day)

@@ -512,10 +512,10 @@ def _give(clause: Clause, mention: Mention, event: Event, index: int) -> None:
         mention.sides = mention.sides or ["bilateral"]
         event = Event(event.label, event.weak, event.chunk, None, event.earlier, event.step)
     if event.side is not None and set(mention.sides) != {event.side} and (not mention.sides or "bilateral" in mention.sides or len(set(mention.sides)) > 1):  # fmt: skip
-        part = next((p for p in mention.parts if p.side == event.side), None)
-        if part is None:
-            mention.parts.append(part := Part(event.side))
-        part.events.append(event)
+        found = next((p for p in mention.parts if p.side == event.side), None)
+        if found is None:
+            mention.parts.append(found := Part(event.side))
+        found.events.append(event)
         return
     mention.events.append(event)
 

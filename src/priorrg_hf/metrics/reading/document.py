@@ -375,8 +375,8 @@ class Document:
             return sides
         if self.lung_sides is not None and not any(c.tag == "FIND" for c in chunks[:index]):
             return self.lung_sides or sides
-        if index == 0 and self._default_side():
-            return [self._default_side()]  # "Left: clear."
+        if index == 0 and (default := self._default_side()):
+            return [default]  # "Left: clear."
         named = [c.value for c in chunks[:index] if c.tag == "SIDE"]
         if named and not any(c.tag == "FIND" for c in chunks[:index]):
             return named
@@ -449,7 +449,7 @@ class Document:
             self._put(mention, side, mention.severity, mention.events, follows=True)
             return
         source = next((m for m in reversed(self.heads) if m.finding == mention.finding), None)
-        keys = (
+        keys: list[str | None] = (
             [_one_side(self._resolved_sides(source))]
             if source is not None and tables.findings()[mention.finding].sided
             else [None]
@@ -581,7 +581,7 @@ class Document:
             change = None
         severity = fact.severity if presence != "absent" and not device else None
         triggers = []
-        for part, chunk in (("side", fact.side_chunk if fact.side else None), ("presence", fact.presence_chunk), ("severity", severity), ("change", event.chunk if change else None)):  # fmt: skip
+        for part, chunk in (("side", fact.side_chunk if fact.side else None), ("presence", fact.presence_chunk), ("severity", severity), ("change", event.chunk if event is not None and change else None)):  # fmt: skip
             if chunk is not None:
                 triggers.append(Trigger(part, chunk.text, chunk.start, chunk.end))
         places = [p for p in fact.places if p[1] > p[0]] or [(0, 0)]

@@ -507,10 +507,13 @@ def _versus(clause: Clause) -> None:
             continue
         mark = next((c for c in between if c.tag == "VERSUS"), None)
         either = next((c for c in between if c.tag == "CONJ" and c.value == "or" and c.text == "or"), None)
-        if two.relation == "versus" and (mark or either) is not None:
-            _doubt(one, mark or either), _doubt(two, mark or either)
+        sign = mark or either
+        if two.relation == "versus" and sign is not None:
+            _doubt(one, sign)
+            _doubt(two, sign)
         elif two.relation == "list" and either is not None:
-            _doubt(one, either), _doubt(two, either)
+            _doubt(one, either)
+            _doubt(two, either)
             index = clause.mentions.index(one)
             while clause.mentions[index].relation == "list" and index:
                 index -= 1

@@ -74,7 +74,7 @@ class Statement:
     @property
     def grade(self) -> str | None:
         """The severity on the scale of four, see `GRADES`."""
-        return GRADE_OF.get(self.severity)
+        return GRADE_OF.get(self.severity or "")
 
 
 __all__ = ["CHANGES", "GRADES", "GRADE_OF", "OVERALL", "PRESENCES", "SEVERITIES", "SIDES", "Statement", "Trigger"]
