@@ -113,7 +113,9 @@ def measure(options) -> dict:
         forward_backward(model)
     optimizer.zero_grad()
     if variant == "checkpointing":
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # its name from transformers 5.24 on, and the one before
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     network = torch.compile(model) if variant == "compile" else model
 
     def step():

@@ -49,6 +49,12 @@ def tiny_processor(folder: Path, size: int = 28) -> PriorRGProcessor:
     )
 
 
+def enable_checkpointing(model, *args) -> None:
+    """Recomputation in the backward pass, under its name in the installed transformers (new in 5.24)."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable(*args)
+
+
 def tiny_config(tokenizer, size: int = 28, **kwargs) -> PriorRGConfig:
     settings = {
         "vision_config": {

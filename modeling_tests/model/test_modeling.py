@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from hub_helpers import inputs_of, studies, tiny_config, tiny_model, tiny_processor, tiny_stage_1
+from hub_helpers import enable_checkpointing, inputs_of, studies, tiny_config, tiny_model, tiny_processor, tiny_stage_1
 
 from priorrg_hf import (
     PriorRGConfig,
@@ -209,7 +209,7 @@ def test_gradient_checkpointing_equals_plain(processor, inputs, model_class):
     for checkpointing in (False, True):
         model = tiny_model(config, model_class).train()
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            enable_checkpointing(model)
         model(**inputs, **reports_of(processor, task)).loss.backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()

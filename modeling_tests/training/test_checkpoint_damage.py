@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_helpers import contrastive_trainer, example_rows, processor_and_config, stage_1_model
+from safetensors.torch import load_file, save_file
+from training_helpers import contrastive_trainer, example_rows, processor_and_config, stage_1_model, stage_2_model
 
+from priorrg_hf import PriorRGForReportGeneration
 from priorrg_hf.training.checkpointing import (
     MANIFEST_NAME,
     CheckpointError,
     damage_of,
     last_complete_checkpoint,
+    load_exactly,
     resumable_checkpoint,
 )
 
@@ -134,3 +137,17 @@ def test_a_lost_best_checkpoint_is_told_before_training_goes_on(tmp_path, parts)
     )
     with pytest.raises(CheckpointError, match="it is gone"):
         again.train(resume_from_checkpoint=True)
+
+
+def test_a_stage_2_that_began_from_stage_1_misses_nothing_silently(tmp_path, parts):
+    """What stage 1 lacks may be new when the model is made, and must be there in its checkpoints."""
+    _, config = parts
+    stage_1_model(config).save_pretrained(tmp_path / "stage1")
+    model = PriorRGForReportGeneration.from_pretrained(tmp_path / "stage1")
+    stage_2_model(config).save_pretrained(tmp_path / "stage2")
+    load_exactly(model, str(tmp_path / "stage2"))
+    weights = tmp_path / "stage2" / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(weights).items() if ".h.0.ln_1." not in name}
+    save_file(kept, weights, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"decoder\.transformer\.h\.0\.ln_1"):
+        load_exactly(model, str(tmp_path / "stage2"))

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from hub_helpers import enable_checkpointing
 from training_helpers import (
     contrastive_trainer,
     example_rows,
@@ -241,7 +242,7 @@ def test_bf16_and_checkpointing_train(parts, tmp_path, settings):
         plain = gradients_of_step(make_trainer(tmp_path, make_model(config), processor, rows), [rows])
         trainer = make_trainer(tmp_path, make_model(config), processor, rows, max_steps=2, **settings)
         if "activation_checkpointing" in settings:
-            trainer.model.gradient_checkpointing_enable({"use_reentrant": False})
+            enable_checkpointing(trainer.model, {"use_reentrant": False})
             assert largest_difference(plain, gradients_of_step(trainer, [rows])) < 1e-4
         trainer.train()
         assert all(torch.isfinite(p).all() for p in trainer.model.parameters())

@@ -1,5 +1,7 @@
 """Pretrained weights of the backbones, as their own repositories hold them, for new PriorRG models."""
 
+from typing import Any
+
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
@@ -17,9 +19,11 @@ def load_bert(name: str, num_layers: int) -> BertModel:
             f"{num_layers}."
         )
     bert_config.num_hidden_layers = num_layers
-    model, report = BertModel.from_pretrained(
+    # annotated as the model alone, which it is without `output_loading_info`
+    loaded: Any = BertModel.from_pretrained(
         name, config=bert_config, add_pooling_layer=False, output_loading_info=True
     )
+    model, report = loaded
     if report["missing_keys"]:
         raise ValueError(f"`text`={name!r} is no BERT checkpoint: it lacks {sorted(report['missing_keys'])[:5]}.")
     return model

@@ -8,6 +8,7 @@ import contextvars
 import inspect
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import transformers
@@ -66,21 +67,21 @@ class PriorRGModelOutput(ModelOutput):
             Current features fused with the prior's, with `output_features=True`.
         visual_features (`torch.FloatTensor` of shape `(batch_size, patches, hidden_size)`, *optional*):
             Layer-fused current features, with `output_features=True`.
-        hidden_states (`tuple[torch.FloatTensor]`, *optional*):
+        hidden_states (`tuple[torch.Tensor]`, *optional*):
             With `output_hidden_states=True`: the Perceiver's latents at the start and after each block, use by use.
-        attentions (`tuple[torch.FloatTensor]`, *optional*):
+        attentions (`tuple[torch.Tensor]`, *optional*):
             With `output_attentions=True` (eager attention): the Perceiver's cross-attention maps, block by block.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    context_embeds: torch.FloatTensor | None = None
-    spatiotemporal_embeds: torch.FloatTensor | None = None
-    visual_embeds: torch.FloatTensor | None = None
-    context_features: torch.FloatTensor | None = None
-    spatiotemporal_features: torch.FloatTensor | None = None
-    visual_features: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
+    last_hidden_state: torch.Tensor | None = None
+    context_embeds: torch.Tensor | None = None
+    spatiotemporal_embeds: torch.Tensor | None = None
+    visual_embeds: torch.Tensor | None = None
+    context_features: torch.Tensor | None = None
+    spatiotemporal_features: torch.Tensor | None = None
+    visual_features: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -101,11 +102,11 @@ class PriorRGContrastiveOutput(ModelOutput):
             L2-normalised report embeddings.
     """
 
-    loss: torch.FloatTensor | None = None
-    logits_per_image: torch.FloatTensor | None = None
-    logits_per_text: torch.FloatTensor | None = None
-    image_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    logits_per_image: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    image_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
 
 
 def _saved_as(config: PriorRGConfig) -> str | None:
@@ -197,10 +198,11 @@ class PriorRGPreTrainedModel(PreTrainedModel):
             new = model._tell_what_was_taken_over()
             if isinstance(loaded, tuple):  # no alarm is no secret
                 loaded[1]["missing_keys"] = set(loaded[1]["missing_keys"]) | new
+        whole: Any = model  # methods that some of the classes have
         if model.config.freeze_vision:
-            getattr(model, model.base_model_prefix, model).freeze_vision_encoder()
+            getattr(whole, model.base_model_prefix, whole).freeze_vision_encoder()
         if model.can_generate():
-            model.set_generation_defaults()
+            whole.set_generation_defaults()
         return loaded
 
     def _new_parts(self) -> list[str]:
@@ -286,34 +288,35 @@ class PriorRGPreTrainedModel(PreTrainedModel):
         """
         config = config if config is not None else PriorRGConfig(**config_kwargs)
         settings = config.to_dict()
-        parts: dict[str, PreTrainedModel] = {}
+        vision_model, text_model, decoder_model = None, None, None
         if vision is not None:
-            parts["vision"] = Dinov2Model.from_pretrained(vision)
-            settings["vision_config"] = parts["vision"].config.to_dict()
+            vision_model = Dinov2Model.from_pretrained(vision)
+            settings["vision_config"] = vision_model.config.to_dict()
         if text is not None:
-            parts["text"] = load_bert(text, config.text_config.num_hidden_layers)
+            text_model = load_bert(text, config.text_config.num_hidden_layers)
             settings["text_config"] = {
-                **parts["text"].config.to_dict(),
+                **text_model.config.to_dict(),
                 "vocab_size": config.text_config.vocab_size,
                 "pad_token_id": config.pad_token_id,
             }
         if decoder is not None:
-            parts["decoder"] = GPT2LMHeadModel.from_pretrained(decoder)
+            decoder_model = GPT2LMHeadModel.from_pretrained(decoder)
             settings["decoder_config"] = {
-                **parts["decoder"].config.to_dict(),
+                **decoder_model.config.to_dict(),
                 "vocab_size": config.decoder_config.vocab_size,
                 "pad_token_id": config.pad_token_id,
             }
         model = cls(PriorRGConfig.from_dict(settings))
-        base = getattr(model, model.base_model_prefix, model)
-        if "vision" in parts:
-            base.vision_model.load_state_dict(parts["vision"].state_dict())
-        if "text" in parts:
-            state = parts["text"].state_dict()
+        base: Any = getattr(model, model.base_model_prefix, model)
+        if vision_model is not None:
+            base.vision_model.load_state_dict(vision_model.state_dict())
+        if text_model is not None:
+            state = text_model.state_dict()
             state["embeddings.word_embeddings.weight"] = base.text_model.embeddings.word_embeddings.weight.data
             base.text_model.load_state_dict(state)
-        if "decoder" in parts and hasattr(model, "decoder"):
-            copy_decoder(parts["decoder"], model.decoder)
+        target = getattr(model, "decoder", None)
+        if decoder_model is not None and isinstance(target, GPT2LMHeadModel):
+            copy_decoder(decoder_model, target)
         return model
 
 

@@ -1,7 +1,7 @@
 """Configuration of PriorRG. `PriorRGConfig()` is the published full-size system (arXiv 2508.05353)."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig, Dinov2Config, GPT2Config, PreTrainedConfig
@@ -184,7 +184,7 @@ class PriorRGConfig(PreTrainedConfig):
     def _fit_default_token_ids(self):
         """The published ids, moved to the end of a vocabulary that is too small for them. `<|endoftext|>` and the seven added tokens
         are its last eight."""
-        decoder_config = self.decoder_config or {}
+        decoder_config: Any = self.decoder_config or {}
         if isinstance(decoder_config, PreTrainedConfig):
             vocab_size = decoder_config.vocab_size
         else:
@@ -197,7 +197,7 @@ class PriorRGConfig(PreTrainedConfig):
                 setattr(self, name, published - PUBLISHED_VOCAB_SIZE + vocab_size)
 
     @classmethod
-    def _build(cls, name: str, value: dict | PreTrainedConfig | None, defaults: dict) -> PreTrainedConfig:
+    def _build(cls, name: str, value: dict | PreTrainedConfig | None, defaults: dict) -> Any:
         config_class = cls.sub_configs[name]
         if isinstance(value, PreTrainedConfig):
             if value.model_type != config_class.model_type:

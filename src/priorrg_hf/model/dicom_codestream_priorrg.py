@@ -111,7 +111,8 @@ def _parse_jpeg(data: bytes) -> _Jpeg:
     """Walks over all markers from SOI to EOI; every declared length must fit and every scan must be followed by a marker."""
     if data[:2] != b"\xff\xd8":
         raise CodestreamError("the compressed picture doesn't begin with a JPEG start marker")
-    jpeg, tables, restart, position = _Jpeg(), {}, 0, 2
+    jpeg, restart, position = _Jpeg(), 0, 2
+    tables: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}
     while True:
         marker, body, position = _next_segment(data, position)
         if marker == _EOI:
@@ -264,10 +265,10 @@ def _decode_jpeg(data: bytes, size: FrameSize) -> tuple[np.ndarray, str | None]:
             raise CodestreamError("progressive JPEG with more than 8 bits is not supported")
         _walk_dct_scans(jpeg)
         # Some archives write zeros here; in sequential scans the values are fixed, and the decoder insists on them.
-        data = bytearray(data)
+        mended = bytearray(data)
         for position in jpeg.scan_tails:
-            data[position : position + 3] = b"\x00\x3f\x00"
-        array = _libjpeg(bytes(data), size)
+            mended[position : position + 3] = b"\x00\x3f\x00"
+        array = _libjpeg(bytes(mended), size)
     if size.samples != 3:
         return array, None
     if jpeg.adobe_transform is not None:
@@ -400,7 +401,7 @@ def _check_lossless(jpeg: _Jpeg, array: np.ndarray) -> None:
     planes = array.reshape(array.shape[0], array.shape[1], -1)
     if any((h, v) != (1, 1) for _, h, v in jpeg.components):
         raise CodestreamError("lossless JPEG with subsampled components is not supported")
-    seen = set()
+    seen: set[int] = set()
     for scan in jpeg.scans:
         if not 1 <= scan.selection <= 7 or scan.point_transform >= jpeg.precision:
             raise CodestreamError("the JPEG stream is damaged: an impossible predictor")

@@ -30,7 +30,7 @@ try:
     from pydicom.encaps import generate_fragmented_frames
     from pydicom.pixels.processing import apply_color_lut
 except ImportError:
-    pydicom = None
+    pydicom = None  # type: ignore[assignment]  # a module, or nothing where it is not installed
 
 
 # Codes of PS3.3 C.7.3.1.1.1. "OT" (other) and "SC" are what secondary captures say; they need a chest in the body part.
@@ -229,14 +229,15 @@ def _open(source: Any, stop_before_pixels: bool = False) -> tuple[str, Any]:
     if isinstance(source, pydicom.Dataset):
         return "the DICOM dataset", source
     if isinstance(source, (bytes, bytearray, memoryview)):
-        name, file = "the DICOM bytes", BytesIO(bytes(source))
+        name = "the DICOM bytes"
+        file: BinaryIO = BytesIO(bytes(source))
     elif isinstance(source, (str, os.PathLike)):
-        name, file = os.fspath(source), None
+        name = os.fspath(source)
     elif hasattr(source, "read"):
         name, file = str(getattr(source, "name", "the DICOM file")), BytesIO(source.read())
     else:
         raise TypeError(f"a path, bytes, a binary file or a pydicom.Dataset is needed, got {type(source).__name__}")
-    if file is None:
+    if isinstance(source, (str, os.PathLike)):
         # Opened here, so that a missing file stays an OSError.
         file = open_regular_file(name, MAX_FILE_BYTES)
         if not stop_before_pixels:
@@ -421,6 +422,7 @@ def _stored_values(dataset: Any) -> tuple[np.ndarray, str | None]:
     data = dataset.PixelData
     if not isinstance(data, (bytes, bytearray)):
         raise DicomError("the pixel data aren't bytes")
+    data = bytes(data)
     if syntax in _CODECS:
         values, space = decode_frame(_CODECS[syntax], _only_frame(dataset, data), size)
         shift = high_bit - bits + 1 if _CODECS[syntax] == "rle" else 0
@@ -495,6 +497,8 @@ def _gray(dataset: Any, stored: np.ndarray) -> np.ndarray:
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DicomError(f"photometric interpretation {photometric!r} with one sample a pixel is not read")
     low, high = int(stored.min()), int(stored.max())
+    values: np.ndarray
+    table: np.ndarray | None
     if high - low > 1 << 20:
         values, table = stored.astype(np.float64), None
     else:

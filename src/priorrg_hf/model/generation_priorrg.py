@@ -5,7 +5,7 @@ A report is never copied from its reference: a training batch handed to `generat
 
 import copy
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers.generation import GenerationMixin
@@ -34,16 +34,19 @@ class PriorRGGenerationMixin(GenerationMixin):
             if getattr(self.generation_config, name) is None:
                 setattr(self.generation_config, name, value)
 
-    def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels moved one to the right behind the start token; padding and `[SEP]` become `[PAD]`, as published."""
-        decoder_input_ids = labels.new_full(labels.shape, self.config.decoder_start_token_id)
+        start, padding = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None or padding is None:
+            raise ValueError("decoder inputs need `decoder_start_token_id` and `pad_token_id` in the configuration")
+        decoder_input_ids = labels.new_full(labels.shape, start)
         decoder_input_ids[:, 1:] = labels[:, :-1]
         replaced = decoder_input_ids == -100
         if self.config.sep_token_id is not None:
             replaced = replaced | (decoder_input_ids == self.config.sep_token_id)
-        return decoder_input_ids.masked_fill(replaced, self.config.pad_token_id)
+        return decoder_input_ids.masked_fill(replaced, padding)
 
-    def prepare_decoder_attention_mask_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
+    def prepare_decoder_attention_mask_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """1 up to the decoder position that reads the last target of a row, 0 at the padding behind it."""
         is_target = (labels != -100).long()
         not_after_last = is_target.flip(1).cummax(dim=1).values.flip(1)
@@ -74,7 +77,7 @@ class PriorRGGenerationMixin(GenerationMixin):
             mask = kwargs.get("decoder_attention_mask")
             self._check_prompt(kwargs["decoder_input_ids"], mask)
             self.decoder.warn_if_padding_and_no_attention_mask(kwargs["decoder_input_ids"], mask)
-        return super().generate(*args, **kwargs)
+        return cast(Any, super()).generate(*args, **kwargs)
 
     def _without_max_length(self, kwargs: dict) -> dict:
         """`max_new_tokens` as the `max_length` it comes to.
@@ -112,14 +115,14 @@ class PriorRGGenerationMixin(GenerationMixin):
             )
         return {name: value for name, value in kwargs.items() if name not in ("labels", *names)}
 
-    def _check_prompt(self, prompt: torch.LongTensor, mask: torch.Tensor | None) -> None:
+    def _check_prompt(self, prompt: torch.Tensor, mask: torch.Tensor | None) -> None:
         """Refuses whole reports as prompts, which is what a training batch without its labels holds."""
         if prompt.dim() != 2 or prompt.shape[1] < 2:
             return
         ends = self.generation_config.eos_token_id
         ends = prompt.new_tensor([ends] if isinstance(ends, int) else list(ends or []))
         shown = mask if mask is not None and mask.shape == prompt.shape else torch.ones_like(prompt)
-        is_token = prompt != self.config.pad_token_id
+        is_token = torch.ne(prompt, -1 if self.config.pad_token_id is None else self.config.pad_token_id)
         behind_start = (
             is_token.long().cumsum(dim=1) > 1
         )  # the start token may be the end token as well, and stand behind padding

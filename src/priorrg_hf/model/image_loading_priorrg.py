@@ -20,7 +20,7 @@ import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -210,7 +210,8 @@ class _Download:
             allow_private,
             deadline,
         )
-        self.content, self.error, self.cancelled = b"", None, False
+        self.content, self.cancelled = b"", False
+        self.error: ImageLoadingError | None = None
         self._sockets: list[socket.socket] = []
 
     def cancel(self) -> None:
@@ -297,8 +298,8 @@ class _Download:
         def create(address, timeout=None, source_address=None, **_):
             host, port = address
             failure: Exception = OSError(f"no address is known for {host}")
-            for family, kind, protocol, _, place in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
-                if not (self.allow_private or host in proxies or _is_public(place[0])):
+            for family, kind, protocol, _canonical, place in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+                if not (self.allow_private or host in proxies or _is_public(str(place[0]))):
                     raise ImageLoadingError(
                         f"{self.shown} leads to {place[0]}, an address of this machine or of a private network, which is not opened "
                         "unasked; download the file and pass its path, or set PRIORRG_ALLOW_PRIVATE_URLS=1"
@@ -420,13 +421,14 @@ def _from_bytes(content: bytes, name: str) -> Image.Image:
     return _from_dicom(content) if is_dicom(content) else _from_file(io.BytesIO(content), name)
 
 
-def _from_file(file: io.BufferedIOBase, name: str) -> Image.Image:
+def _from_file(file: IO[bytes], name: str) -> Image.Image:
     try:
         image = Image.open(file, formats=_openable_formats())
         check_size(*image.size)
-        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":
             raise ImageLoadingError(
-                f"{name} holds {image.n_frames} frames and it is not clear which one is meant; save that one by itself"
+                f"{name} holds {frames} frames and it is not clear which one is meant; save that one by itself"
             )
         loaded = _deep_colours(image, file)
         if loaded is None:
@@ -515,7 +517,7 @@ _ADAM7 = (
 _INFLATED = 2**20
 
 
-def check_png(file: io.BufferedIOBase) -> None:
+def check_png(file: IO[bytes]) -> None:
     """
     Raises [`ImageLoadingError`] for a PNG whose data end before its last pixel. Pillow fills the rest with black and says nothing
     as long as the chunks themselves are whole.
@@ -543,7 +545,7 @@ def check_png(file: io.BufferedIOBase) -> None:
         raise ImageLoadingError(f"the picture ends early: {found:,} of {needed:,} bytes; copy or export it again")
 
 
-def check_jpeg(file: io.BufferedIOBase, image: Image.Image) -> None:
+def check_jpeg(file: IO[bytes], image: Image.Image) -> None:
     """
     Raises [`ImageLoadingError`] for a JPEG whose data end before its last block, with an end marker behind them. Pillow fills the
     rest with middle gray and says nothing.
@@ -573,7 +575,7 @@ def _png_bytes(header: bytes) -> int | None:
     return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
-def _deep_colours(image: Image.Image, file: io.BufferedIOBase) -> np.ndarray | None:
+def _deep_colours(image: Image.Image, file: IO[bytes]) -> np.ndarray | None:
     """
     (height, width, channels) values of a colour picture with 16 bits a channel, or `None` for any other.
 
@@ -583,15 +585,16 @@ def _deep_colours(image: Image.Image, file: io.BufferedIOBase) -> np.ndarray | N
     tiles = getattr(image, "tile", None) or []
     if image.format == "PNG" and tiles and _tile_mode(tiles[0]) == "LA;16B":
         return _deep_gray_alpha(file)
-    modes = {_tile_mode(tile) for tile in tiles}
-    if not modes or not all(mode in _OTHER_ORDER for mode in modes):
+    orders = [_OTHER_ORDER.get(_tile_mode(tile) or "") for tile in tiles]
+    others = [order for order in orders if order is not None]
+    if not others or len(others) < len(orders):
         return None
     image.load()
     if image.format == "PNG":
         check_png(file)
     file.seek(0)
-    lower = Image.open(file, formats=[image.format])
-    lower.tile = [_with_mode(tile, _OTHER_ORDER[_tile_mode(tile)]) for tile in lower.tile]
+    lower = Image.open(file, formats=[image.format] if image.format else None)
+    lower.tile = [_with_mode(tile, order) for tile, order in zip(lower.tile, others, strict=True)]
     lower.load()
     return np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
 
@@ -615,7 +618,7 @@ def _with_mode(tile: Any, mode: str) -> Any:
     return tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments)
 
 
-def _deep_gray_alpha(file: io.BufferedIOBase) -> np.ndarray:
+def _deep_gray_alpha(file: IO[bytes]) -> np.ndarray:
     """Gray and opacity of 16 bits have as many bytes a pixel as four channels of 8 bits, and are read as such."""
     check_png(file)
     file.seek(0)
@@ -656,15 +659,13 @@ def _from_array(pixels: np.ndarray, channels_first: bool) -> Image.Image:
     shape = pixels.shape
     if pixels.ndim == 4 and shape[0] == 1:
         pixels = pixels[0]
+    is_image = False
     if pixels.ndim == 3:
         first, last = pixels.shape[0] in (1, 3, 4), pixels.shape[2] in (1, 3, 4)
+        is_image = first or last
         if first and (channels_first or not last):
             pixels = pixels.transpose(1, 2, 0)
-        elif not last:
-            pixels = None
-    elif pixels.ndim != 2:
-        pixels = None
-    if pixels is None:
+    if pixels.ndim != 2 and not is_image:
         raise ImageLoadingError(
             f"an array of shape {shape} is no image; pass (height, width), (height, width, channels) or "
             "(channels, height, width) with 1, 3 or 4 channels"

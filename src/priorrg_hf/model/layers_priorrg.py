@@ -4,6 +4,7 @@ Every attention goes through transformers' attention interface, so that the chos
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,8 +34,17 @@ def eager_attention_forward(
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
+class _Attention(nn.Module):
+    """What the attention interface reads of a module."""
+
+    config: PriorRGConfig
+    num_heads: int
+    scaling: float
+    is_causal: bool
+
+
 def attend(
-    module: nn.Module,
+    module: _Attention,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -51,9 +61,8 @@ def attend(
         states.view(batch_size, states.shape[1], module.num_heads, width // module.num_heads).transpose(1, 2)
         for states in (query, key, value)
     )
-    attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-        module.config._attn_implementation, eager_attention_forward
-    )
+    implementation: Any = module.config._attn_implementation
+    attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
     output, weights = attention_interface(
         module, query, key, value, attention_mask, dropout=0.0, scaling=module.scaling, **kwargs
     )
@@ -78,7 +87,7 @@ class PriorRGProjection(nn.Module):
         return self.fc2(nn.functional.relu(hidden_states))
 
 
-class PriorRGTemporalAttention(nn.Module):
+class PriorRGTemporalAttention(_Attention):
     """Cross-attention of current features to prior features; all four linears have biases."""
 
     def __init__(self, config: PriorRGConfig):
@@ -131,7 +140,7 @@ class PriorRGTemporalFusion(nn.Module):
         return self.norm(hidden_states)
 
 
-class PriorRGPerceiverAttention(nn.Module):
+class PriorRGPerceiverAttention(_Attention):
     """Attention of latents to a sequence, after Perceiver (Jaegle et al., 2021): only the output linear has a bias."""
 
     def __init__(self, config: PriorRGConfig):
@@ -209,21 +218,23 @@ class PriorRGPerceiver(nn.Module):
     ) -> torch.Tensor:
         if latents is None:
             latents = self.latents.expand(hidden_states.shape[0], -1, -1)
+        mask: Any = attention_mask  # its form is the attention implementation's
         if attention_mask is not None:
-            attention_mask = create_bidirectional_mask(
+            mask = create_bidirectional_mask(
                 config=self.config,
                 inputs_embeds=latents,
                 attention_mask=attention_mask,
                 encoder_hidden_states=hidden_states,
             )
         for layer in self.layers:
-            latents = layer(latents, hidden_states, attention_mask, **kwargs)
+            latents = layer(latents, hidden_states, mask, **kwargs)
         return latents
 
 
 def _mix_channels(conv: nn.Conv2d, image: torch.Tensor) -> torch.Tensor:
     """A 1x1 convolution as the matrix product that it is: with so few channels, convolution kernels take ten times as long on a CPU."""
-    return torch.einsum("oc,bcnw->bonw", conv.weight[:, :, 0, 0], image) + conv.bias[:, None, None]
+    mixed = torch.einsum("oc,bcnw->bonw", conv.weight[:, :, 0, 0], image)
+    return mixed if conv.bias is None else mixed + conv.bias[:, None, None]
 
 
 class PriorRGLayerFusion(nn.Module):

@@ -5,6 +5,8 @@ memory `[context ; spatiotemporal ; visual]`, each segment decoded by one shared
 aligns the first two segments with reports, stage 2 writes the report from all three.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.cache_utils import Cache, EncoderDecoderCache
@@ -88,9 +90,9 @@ class PriorRGModel(PriorRGPreTrainedModel):
     @can_return_tuple
     def get_text_features(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Projected text tokens of shape `(batch_size, tokens, hidden_size)`; `pooler_output` is the first one. Hidden states and
@@ -107,7 +109,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
         )
 
     def encode_images(
-        self, pixel_values: torch.FloatTensor, output_layers: bool = False, **kwargs: Unpack[TransformersKwargs]
+        self, pixel_values: torch.Tensor, output_layers: bool = False, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
         """The vision encoder's final features `(images, patches, width)` and, if asked, the output of each layer before the
         final LayerNorm."""
@@ -126,7 +128,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
         return outputs.last_hidden_state, outputs.hidden_states[1:] if output_layers else None
 
     def project_image_features(
-        self, features: torch.Tensor, view_position_ids: torch.LongTensor | None, time: int
+        self, features: torch.Tensor, view_position_ids: torch.Tensor | None, time: int
     ) -> torch.Tensor:
         """`(images, patches, vision width)` -> `(images, patches, hidden_size)`, with view and time position added."""
         if view_position_ids is None:
@@ -138,17 +140,17 @@ class PriorRGModel(PriorRGPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        pixel_values: torch.FloatTensor | None = None,
-        view_position_ids: torch.LongTensor | None = None,
-        prior_pixel_values: torch.FloatTensor | None = None,
-        prior_view_position_ids: torch.LongTensor | None = None,
-        prior_mask: torch.BoolTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        vision_last_hidden_state: torch.FloatTensor | None = None,
-        vision_hidden_states: torch.FloatTensor | None = None,
-        prior_vision_last_hidden_state: torch.FloatTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        view_position_ids: torch.Tensor | None = None,
+        prior_pixel_values: torch.Tensor | None = None,
+        prior_view_position_ids: torch.Tensor | None = None,
+        prior_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        vision_last_hidden_state: torch.Tensor | None = None,
+        vision_hidden_states: torch.Tensor | None = None,
+        prior_vision_last_hidden_state: torch.Tensor | None = None,
         output_features: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> PriorRGModelOutput:
@@ -199,13 +201,13 @@ class PriorRGModel(PriorRGPreTrainedModel):
         )
         # In training the BatchNorm takes its statistics call by call, in the published order: fused, current, prior.
         fused = None
-        if layers is not None:
+        if layers is not None and self.layer_fusion is not None:
             fused = self.project_image_features(self.layer_fusion(layers), view_position_ids, CURRENT)
         current = self.project_image_features(current, view_position_ids, CURRENT)
         spatiotemporal = self._fuse_prior(current, prior, prior_view_position_ids, prior_mask, prior_rows, **kwargs)
 
         visual = None
-        if self.has_visual_segment:
+        if self.visual_norm is not None:
             visual = self.visual_norm(fused if fused is not None else current)
         context = None
         if self.config.use_context:
@@ -244,7 +246,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
             "spatiotemporal": spatiotemporal_latents,
             "visual": visual_latents,
         }
-        memory = [segments[name] for name in self.config.memory_segments if segments[name] is not None]
+        memory = [latents for name in self.config.memory_segments if (latents := segments[name]) is not None]
         return PriorRGModelOutput(
             last_hidden_state=torch.cat(memory, dim=1),
             context_embeds=context_latents,
@@ -268,7 +270,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
         if self.layer_fusion is not None and vision_last_hidden_state is not None and vision_hidden_states is None:
             raise ValueError("Layer fusion needs `vision_hidden_states` together with `vision_last_hidden_state`.")
 
-    def _resolve_prior_mask(self, prior_mask, prior_inputs, current_inputs) -> torch.BoolTensor | None:
+    def _resolve_prior_mask(self, prior_mask, prior_inputs, current_inputs) -> torch.Tensor | None:
         """`None` where no study of the batch can have a prior."""
         if not self.config.use_prior:
             return None
@@ -286,7 +288,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
             )
         return prior_mask.bool()
 
-    def _prior_rows(self, prior_mask: torch.BoolTensor | None) -> torch.LongTensor | None:
+    def _prior_rows(self, prior_mask: torch.Tensor | None) -> torch.Tensor | None:
         """Indices of the studies with a prior, so that the others cost nothing; `None` under compilation and export, where
         shapes must not depend on data and every row takes the prior path before the mask decides."""
         if prior_mask is None or (_traced() and not self.training):
@@ -311,7 +313,7 @@ class PriorRGModel(PriorRGPreTrainedModel):
             if current is None:
                 current = features[: pixel_values.shape[0]]
                 features = features[pixel_values.shape[0] :]
-                if need_layers:
+                if all_layers is not None:
                     layers = torch.stack([layer[: current.shape[0]] for layer in all_layers], dim=1)
             if has_prior and prior is None:
                 prior = features
@@ -320,12 +322,14 @@ class PriorRGModel(PriorRGPreTrainedModel):
     def _fuse_prior(self, current, prior, prior_view_position_ids, prior_mask, prior_rows, **kwargs) -> torch.Tensor:
         """STF where a prior exists, the normalised current features elsewhere."""
         alone = self.spatiotemporal_norm(current)
+        if self.temporal_fusion is None:
+            return alone
         if prior_rows is None and prior is not None:
             prior = self.project_image_features(prior, prior_view_position_ids, PRIOR)
             return torch.where(prior_mask[:, None, None], self.temporal_fusion(current, prior, **kwargs), alone)
         if prior is None or len(prior_rows) == 0:
-            if self.training and self.temporal_fusion is not None:
-                alone = alone + self._unused_prior_path(current, prior)
+            if self.training:
+                alone = alone + self._unused_prior_path(self.temporal_fusion, current, prior)
             return alone
         if prior_view_position_ids is not None:
             prior_view_position_ids = prior_view_position_ids[prior_rows]
@@ -333,11 +337,12 @@ class PriorRGModel(PriorRGPreTrainedModel):
         fused = self.temporal_fusion(current[prior_rows], prior, **kwargs)
         return alone.index_copy(0, prior_rows, fused.to(alone.dtype))
 
-    def _unused_prior_path(self, current, prior) -> torch.Tensor:
+    def _unused_prior_path(self, fusion: PriorRGTemporalFusion, current, prior) -> torch.Tensor:
         """Zero, but with zero gradients rather than none for the fusion, which distributed training needs in each step."""
         if not self.calls_unused_modules:
-            return 0 * sum(parameter.sum() for parameter in self.temporal_fusion.parameters())
-        nothing = 0 * self.temporal_fusion(current[:1], current[:1]).sum()
+            sums: list[Any] = [parameter.sum() for parameter in fusion.parameters()]
+            return 0 * sum(sums)
+        nothing = 0 * fusion(current[:1], current[:1]).sum()
         if prior is not None and getattr(self.vision_projection.batch_norm, "accepts_empty_batches", False):
             nothing = nothing + self.project_image_features(prior, None, PRIOR).sum()  # of no rows at all
         return nothing
@@ -397,14 +402,14 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
     @can_return_tuple
     def get_image_features(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        pixel_values: torch.FloatTensor | None = None,
-        view_position_ids: torch.LongTensor | None = None,
-        prior_pixel_values: torch.FloatTensor | None = None,
-        prior_view_position_ids: torch.LongTensor | None = None,
-        prior_mask: torch.BoolTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        view_position_ids: torch.Tensor | None = None,
+        prior_pixel_values: torch.Tensor | None = None,
+        prior_view_position_ids: torch.Tensor | None = None,
+        prior_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Study features; arguments as in [`PriorRGModel.forward`].
@@ -435,7 +440,7 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
     @can_return_tuple
     def get_text_features(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
@@ -446,17 +451,17 @@ class PriorRGForContrastivePretraining(PriorRGPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        pixel_values: torch.FloatTensor | None = None,
-        view_position_ids: torch.LongTensor | None = None,
-        prior_pixel_values: torch.FloatTensor | None = None,
-        prior_view_position_ids: torch.LongTensor | None = None,
-        prior_mask: torch.BoolTensor | None = None,
-        report_input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        view_position_ids: torch.Tensor | None = None,
+        prior_pixel_values: torch.Tensor | None = None,
+        prior_view_position_ids: torch.Tensor | None = None,
+        prior_mask: torch.Tensor | None = None,
+        report_input_ids: torch.Tensor | None = None,
         report_attention_mask: torch.Tensor | None = None,
-        study_ids: torch.LongTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
+        study_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         return_loss: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> PriorRGContrastiveOutput:
@@ -511,6 +516,7 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
     Loads stage-1 checkpoints too: everything they learned is taken over; layer fusion, its norm and the decoder are new.
     """
 
+    config: PriorRGConfig
     own_parts = ("decoder", "layer fusion")
 
     def __init__(self, config: PriorRGConfig):
@@ -554,25 +560,25 @@ class PriorRGForReportGeneration(PriorRGGenerationMixin, PriorRGPreTrainedModel)
     @can_return_tuple
     def forward(
         self,
-        input_ids: torch.LongTensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        pixel_values: torch.FloatTensor | None = None,
-        view_position_ids: torch.LongTensor | None = None,
-        prior_pixel_values: torch.FloatTensor | None = None,
-        prior_view_position_ids: torch.LongTensor | None = None,
-        prior_mask: torch.BoolTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        view_position_ids: torch.Tensor | None = None,
+        prior_pixel_values: torch.Tensor | None = None,
+        prior_view_position_ids: torch.Tensor | None = None,
+        prior_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
-        encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
+        encoder_outputs: ModelOutput | tuple[torch.Tensor, ...] | None = None,
         cache: Cache | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        decoder_inputs_embeds: torch.FloatTensor | None = None,
-        vision_last_hidden_state: torch.FloatTensor | None = None,
-        vision_hidden_states: torch.FloatTensor | None = None,
-        prior_vision_last_hidden_state: torch.FloatTensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        vision_last_hidden_state: torch.Tensor | None = None,
+        vision_hidden_states: torch.Tensor | None = None,
+        prior_vision_last_hidden_state: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:

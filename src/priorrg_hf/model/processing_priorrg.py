@@ -59,7 +59,7 @@ class PriorRGInputError(ValueError):
 
 
 class PriorRGProcessorKwargs(ProcessingKwargs, total=False):
-    _defaults = {"text_kwargs": {"padding": True, "truncation": True}}
+    _defaults = {"text_kwargs": {"padding": True, "truncation": True}}  # type: ignore[misc]  # as all of transformers' processors say them
 
 
 class PriorRGCallKwargs(PriorRGProcessorKwargs, total=False):
@@ -409,7 +409,12 @@ class PriorRGProcessor(ProcessorMixin):
         for name in kwargs:
             if name not in known:
                 # transformers would only warn, and a misspelt prior_images would be a report without its prior
-                arguments = {"images", "text", *type(self).__call__.__kwdefaults__, *PriorRGCallKwargs.__annotations__}
+                arguments = {
+                    "images",
+                    "text",
+                    *(type(self).__call__.__kwdefaults__ or ()),
+                    *PriorRGCallKwargs.__annotations__,
+                }
                 close = difflib.get_close_matches(name, [*arguments, *known], n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise TypeError(f"{type(self).__name__} got an unknown argument {name!r}{hint}")
@@ -418,7 +423,8 @@ class PriorRGProcessor(ProcessorMixin):
         own = self.tokenizer.init_kwargs
         own = {key: own[key] for key in ("padding", "max_length") if key in own} if "padding" in own else {}
         kwargs = {name: dict(value) if isinstance(value, dict) else value for name, value in kwargs.items()}
-        merged = self._merge_kwargs(PriorRGProcessorKwargs, tokenizer_init_kwargs=own, **kwargs)
+        kinds: Any = PriorRGProcessorKwargs  # annotated as an instance, but a class is what it takes
+        merged = self._merge_kwargs(kinds, tokenizer_init_kwargs=own, **kwargs)
         text_kwargs, images_kwargs = merged["text_kwargs"], merged["images_kwargs"]
         for name, value in text_kwargs.items():
             neutral = value is None or value is False or name in _NEUTRAL_TEXT_KWARGS
@@ -440,9 +446,10 @@ class PriorRGProcessor(ProcessorMixin):
             text = _checked_text(text, row, "text", missing=None)
             indication = _checked_text(indication, row, "indication", missing="")
             history = _checked_text(history, row, "history", missing="")
+            parts: tuple[str | Any, ...] | None
             if text is None:
                 # "[INDICATION] {indication}" is stripped as a whole, hence only on the right
-                parts = ((" " + indication).rstrip() + " ", " ", " " + history)
+                parts = ((" " + (indication or "")).rstrip() + " ", " ", " " + (history or ""))
             elif indication or history:
                 raise _row_error(
                     row, "text", "there are an indication or a history as well; pass either of the two forms"
@@ -627,7 +634,7 @@ class PriorRGProcessor(ProcessorMixin):
         )
 
 
-def _checked_report_task(report_task: str | None) -> str:
+def _checked_report_task(report_task: ReportTask | None) -> ReportTask:
     if report_task not in (None, "generation", "alignment"):
         raise PriorRGInputError(
             f"report_task is {report_task!r}; it must be 'generation' or 'alignment'", field="report_task"

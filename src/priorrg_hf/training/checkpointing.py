@@ -19,7 +19,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -393,7 +393,7 @@ class WholeCheckpointsMixin(_TrainerBase):
             folder = output_dir or self.args.output_dir
             raise CheckpointError(
                 f"no space left to write the model into {folder} ({error}); what lies there is incomplete. "
-                f"{complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with resume_from_checkpoint=True."
+                f"{complete_checkpoint_in_words(self.args.output_dir or '')} Free some space, then resume with resume_from_checkpoint=True."
             ) from error
 
     def _loads_exactly(self) -> bool:
@@ -404,21 +404,21 @@ class WholeCheckpointsMixin(_TrainerBase):
         if not self._loads_exactly():
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         logger.info(f"Loading model from {resume_from_checkpoint}.")
-        load_exactly(self.model, resume_from_checkpoint)
+        load_exactly(cast(PreTrainedModel, self.model), resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
-        best = self.state.best_model_checkpoint
+        best = self.state.best_model_checkpoint or ""
         damage = damage_of(best) if Path(best).is_dir() else "it is gone"
         if damage is not None:
             raise CheckpointError(
                 f"the best checkpoint {best} cannot be loaded at the end: {damage}. "
-                f"{complete_checkpoint_in_words(self.args.output_dir)} Train with load_best_model_at_end=False to end with the last "
+                f"{complete_checkpoint_in_words(self.args.output_dir or '')} Train with load_best_model_at_end=False to end with the last "
                 "weights, which that checkpoint holds."
             )
         if not self._loads_exactly():
             return super()._load_best_model()
         logger.info(f"Loading best model from {self.state.best_model_checkpoint} (score: {self.state.best_metric}).")
-        load_exactly(self.model, self.state.best_model_checkpoint)
+        load_exactly(cast(PreTrainedModel, self.model), best)
 
 
 __all__ = ["CheckpointError", "WholeCheckpointsMixin", "damage_of", "last_complete_checkpoint", "resumable_checkpoint"]

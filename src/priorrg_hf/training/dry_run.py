@@ -70,7 +70,7 @@ def plan_training(
         "updates": updates,
         "seconds": seconds * updates * training.gradient_accumulation_steps,
         "writes": writes,
-        "already_there": len(os.listdir(writes)) if os.path.isdir(writes) else None,
+        "already_there": len(os.listdir(writes)) if writes and os.path.isdir(writes) else None,
     }
 
 

@@ -337,7 +337,8 @@ def continue_from_stage_1(
     stage_1 = load_model(PriorRGForContrastivePretraining, folder)
     config = type(stage_1.config).from_dict({**stage_1.config.to_dict(), **changes})
     with clear_folder_errors(decoder):
-        model = PriorRGForReportGeneration.from_pretrained_backbones(decoder=os.fspath(decoder), config=config)
+        made = PriorRGForReportGeneration.from_pretrained_backbones(decoder=os.fspath(decoder), config=config)
+    model = cast(PriorRGForReportGeneration, made)
     missing, unexpected = model.model.load_state_dict(stage_1.model.state_dict(), strict=False)
     missing = [name for name in missing if not name.startswith(("layer_fusion.", "visual_norm."))]
     if missing or unexpected:

@@ -184,6 +184,10 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
     def _check_model(self, model: nn.Module) -> None:
         raise TypeError(f"{type(self).__name__} does not say which model it trains")
 
+    def _is_finite(self, model: nn.Module, inputs: dict[str, Any]) -> bool:
+        """Whether what the model gives for a batch is finite throughout."""
+        raise NotImplementedError
+
     def frozen_modules(self, model: nn.Module, args) -> list[nn.Module | nn.Parameter | None]:
         """Modules and parameters that this stage keeps as they are, apart from the vision encoder."""
         return []
@@ -241,7 +245,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         together = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        self._sampler = LengthBucketSampler(text_lengths(dataset), together, seed)
+        self._sampler = LengthBucketSampler(text_lengths(cast(Any, dataset)), together, seed)
         return self._sampler
 
     def _get_eval_sampler(self, eval_dataset):
@@ -285,12 +289,12 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
         inputs = super()._prepare_inputs(inputs)
         for name in ("vision_last_hidden_state", "vision_hidden_states", "prior_vision_last_hidden_state"):
             if name in inputs:  # cached features travel in their stored precision
-                inputs[name] = inputs[name].to(self.model.dtype)
+                inputs[name] = inputs[name].to(cast(PreTrainedModel, self.model).dtype)
         return inputs
 
     # ---- training ----
 
-    def train(self, resume_from_checkpoint=None, **kwargs):
+    def train(self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None):
         """Trains; see [`~transformers.Trainer.train`]. Writes `training_report.json` also when the run is stopped by an error."""
         if self.train_dataset is not None and hasattr(self.train_dataset, "__len__") and not len(self.train_dataset):
             raise ValueError(
@@ -298,26 +302,35 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
             )
         self._check_before_training()
         if self.args.process_index != 0:
-            return self._train_reported(self._agreed_checkpoint(resume_from_checkpoint), **kwargs)
-        with exclusive(self.args.output_dir, f"a training run (stage: {self.stage})", folder=True):
-            return self._train_reported(self._agreed_checkpoint(resume_from_checkpoint), **kwargs)
+            return self._train_reported(
+                self._agreed_checkpoint(resume_from_checkpoint), trial=trial, ignore_keys_for_eval=ignore_keys_for_eval
+            )
+        with exclusive(self._output_folder(), f"a training run (stage: {self.stage})", folder=True):
+            return self._train_reported(
+                self._agreed_checkpoint(resume_from_checkpoint), trial=trial, ignore_keys_for_eval=ignore_keys_for_eval
+            )
 
     def _check_before_training(self) -> None:
         """Raises `ValueError` for settings under which a stage would run and learn nothing."""
 
+    def _output_folder(self) -> str:
+        # transformers fills in a folder where none is given
+        return cast(str, self.args.output_dir)
+
     def _agreed_checkpoint(self, resume_from_checkpoint) -> str | None:
         """The checkpoint to go on from, looked for and compared with its manifest by the main process alone."""
         answer: list[Any] = [None, None]
+        folder = self._output_folder()
         if self.args.should_save:
-            recover_interrupted_saves(self.args.output_dir)
+            recover_interrupted_saves(folder)
         if self.args.process_index == 0:
             try:
-                answer[0] = resumable_checkpoint(resume_from_checkpoint, self.args.output_dir)
+                answer[0] = resumable_checkpoint(resume_from_checkpoint, folder)
                 if answer[0] is not None:
                     if self.args.load_best_model_at_end:
                         check_best(answer[0])
-                    if Path(answer[0]).parent == Path(self.args.output_dir):
-                        set_damaged_aside(self.args.output_dir, answer[0])
+                    if Path(answer[0]).parent == Path(folder):
+                        set_damaged_aside(folder, answer[0])
             except (CheckpointError, ValueError) as error:
                 answer[1] = error
         if self.args.world_size > 1:
@@ -344,7 +357,7 @@ class PriorRGTrainerMixin(WholeCheckpointsMixin):
                 if disk_is_full(error) and not isinstance(error, CheckpointError):
                     raise CheckpointError(
                         f"no space left to write into {self.args.output_dir} ({error}). "
-                        f"{complete_checkpoint_in_words(self.args.output_dir)} Free some space, then resume with "
+                        f"{complete_checkpoint_in_words(self.args.output_dir or '')} Free some space, then resume with "
                         "resume_from_checkpoint=True."
                     ) from error
                 raise
@@ -688,7 +701,7 @@ class PriorRGReportTrainer(PriorRGTrainerMixin, Seq2SeqTrainer):
                 loss = model(encoder_outputs=encoded, labels=labels, **decoder_inputs)["loss"].detach().mean()
         width = gen_kwargs.get("max_length") or head.generation_config.max_length
         pad_token_id = head.config.pad_token_id
-        generated = _pad_columns(generated, max(width, generated.shape[1]), pad_token_id)
+        generated = _pad_columns(generated, max(width, generated.shape[1]), cast(int, pad_token_id))
         if labels is not None:
             labels = _pad_columns(labels, max(width, labels.shape[1]), -100)
         return self._finite_loss((loss, generated, labels), {"labels": labels})
