@@ -49,8 +49,14 @@ def settle_sides(clause: Clause) -> None:
 
 
 def _on_side(clause: Clause, mention: Mention) -> list[Chunk]:
-    """ "Drain in situ on the right." """
+    """ "Drain in situ on the right.", "pacemaker projecting over the left chest wall"."""
     after = clause.chunks[mention.last : mention.last + 7]
+    if mention.finding == "pacemaker" or mention.chunk.text.startswith("port"):
+        for position, chunk in enumerate(after):
+            if chunk.tag in ("COMMA", "SEP", "WITH", "FIND", "CONJ", "STOP"):
+                break
+            if chunk.text in ("chest wall", "chest", "pectoral", "hemithorax", "axilla", "pectoral region", "thorax"):
+                return [c for c in after[:position] if c.tag == "SIDE"][-1:]
     for position, chunk in enumerate(after):
         if chunk.tag == "PREP" and chunk.text in ("on", "on the"):
             return [c for c in after[position + 1 : position + 3] if c.tag == "SIDE"][:1]
@@ -218,8 +224,11 @@ def _share_sides(clause: Clause) -> None:
             c.text in ("next to", "near", "beside", "alongside", "adjacent to", "close to")
             for c in clause.chunks[one.last : two.first]
         )
+        either = one.presence == two.presence == "uncertain" and (two.relation in ("versus", "break", "explain"))
+        either = either and not any(c.tag == "V" or c.tag == "STOP" for c in clause.chunks[one.last : two.first])
         if (
             two.relation != "list"
+            and not either
             and not (two.relation == "near" and beside)
             and not (two.relation == "with" and any(c.tag == "ADJACENT" for c in clause.chunks[one.last : two.index]))
             or one.sides

@@ -188,6 +188,7 @@ def _compare_sizes(clause: Clause) -> None:
     """ "previously small, now moderate", "from large to small": two sizes tell a change."""
     chunks = clause.chunks
     sizes = [i for i, c in enumerate(chunks) if c.tag == "SEV"]
+    _having_been(clause, sizes)
     if len(sizes) == 1 and sizes[0] and chunks[sizes[0] - 1].tag == "NOW" and chunks[sizes[0]].value != "moderate":
         only = chunks[sizes[0]]
         for mention in subjects_before(clause, sizes[0]):
@@ -230,6 +231,18 @@ def _compare_sizes(clause: Clause) -> None:
                 mention.events.append(Event("increased" if order > 0 else "decreased", False, chunks[two]))
 
 
+def _having_been(clause: Clause, sizes: list[int]) -> None:
+    """ "is large, having been small": the size after "having been" is that of before."""
+    for one, two in zip(sizes, sizes[1:], strict=False):
+        words = [c.text for c in clause.chunks[max(0, two - 3) : two]]
+        former = "having" in words or words[-2:] == ["had", "been"] or words[-1:] == ["had been"]
+        order = _ORDER[clause.chunks[one].value] - _ORDER[clause.chunks[two].value]
+        for mention in subjects_before(clause, one) if former and order else []:
+            mention.severity = clause.chunks[one]
+            mention.events = [e for e in mention.events if not e.weak]
+            mention.events.append(Event("increased" if order > 0 else "decreased", False, clause.chunks[one]))
+
+
 def _device_state(clause: Clause, index: int, chunk: Chunk) -> None:
     mention = next(m for m in clause.mentions if m.index == index)
     denied = any(c.tag in ("NOT", "NEG") for c in clause.chunks[max(0, index - 3) : index])
@@ -267,7 +280,23 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
     return earlier[-1:] or [m for m in clause.mentions if m.is_device and m.index > index][:1]
 
 
+def _told_of_before(clause: Clause, index: int) -> bool:
+    """ "Cleared yesterday, the opacity is ...": a participle at the start tells of an earlier step."""
+    if index > 1 or "v" not in clause.chunks[index].flags and "p" not in clause.chunks[index].flags:
+        return False
+    rest = clause.chunks[index + 1 : index + 7]
+    comma = next((i for i, c in enumerate(rest) if c.tag == "COMMA"), None)
+    if not comma or comma + 1 >= len(rest) or rest[comma + 1].text not in ("the", "this"):
+        return False
+    lead = rest[:comma]
+    return any(c.tag == "CMPW" and c.text != "since" or c.text.startswith("on ") for c in lead) and all(
+        c.tag in ("CMPW", "CMP", "NOW", "ADV", "PREP", "ART", "W") for c in lead
+    )
+
+
 def _is_earlier(clause: Clause, index: int) -> bool:
+    if _told_of_before(clause, index):
+        return True
     before = clause.chunks[max(0, index - 3) : index]
     after = clause.chunks[index + 1 : index + 3]
     if any(c.text in ("was", "were", "had", "had been") for c in before) and any(
@@ -311,7 +340,11 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
         if mention.index < index < mention.last:
             return [mention], None
     if chunk.note == "forward":
+        _taken_out(clause, index, chunk)
         return [m for m in clause.mentions if m.index > index][:1], None
+    if chunk.note == "swap":
+        _taken_out(clause, index, chunk)
+        return [m for m in clause.mentions if m.last <= index and m.is_device][-1:], None
     if _is_noun(chunk):
         target = _after_noun(clause, index)
         if target is not None:
@@ -346,6 +379,18 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
         if later and not any(c.tag in ("COMMA", "CONJ", "V") for c in clause.chunks[index + 1 : later[0].first]):
             return later[:1], None
     return alive or subjects, side
+
+
+def _taken_out(clause: Clause, index: int, chunk: Chunk) -> None:
+    """Of two devices that were exchanged, the one that is out, where the two can be told apart by name or side."""
+    one = next((m for m in reversed(clause.mentions) if m.last <= index and m.is_device), None)
+    two = next((m for m in clause.mentions if m.index > index and (m.is_device or m.finding == "tracheostomy")), None)
+    if one is None or two is None or (one.finding, one.sides) == (two.finding, two.sides):
+        return
+    if one.finding == two.finding and not (one.sides and two.sides):
+        return
+    out = one if chunk.note == "forward" else two
+    out.events.append(Event("resolved", False, chunk))
 
 
 def _former_size(clause: Clause, chunk: Chunk, mention: Mention) -> None:
@@ -455,9 +500,11 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
     if not later:
         return None
     gap = clause.chunks[index + 1 : later[0].first]
-    if clause.chunks[index].text.startswith(("previously", "formerly")) and not any(
+    if clause.chunks[index].text.startswith(("previously", "formerly", "not ", "never ")) and not any(
         c.tag in ("SEP", "STOP", "NEG") for c in gap
     ):
+        return later[0]
+    if _told_of_before(clause, index):
         return later[0]
     if any(
         c.tag in ("COMMA", "WITH", "SEP", "EXCEPT", "AFTER", "REL", "PRON", "STOP", "NEG", "DASH", "CAUSE")
@@ -530,6 +577,10 @@ def latest(events: list[Event]) -> Event | None:
     """The change that stands in the end: of several steps the last, but "still there" and "not gone" take back no direction."""
     steps = [e for e in events if not e.earlier] or events
     strong = [e for e in steps if not e.weak]
+    if not strong and steps and any(e.earlier and e.label == "resolved" for e in events):
+        back = steps[-1]
+        if "again" in back.chunk.text.split() or "once more" in back.chunk.text:
+            return Event("new", False, back.chunk, back.side)  # "again present after clearing"
     if not strong:
         return steps[-1] if steps else None
     last = strong[-1]

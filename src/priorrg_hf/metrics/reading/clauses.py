@@ -318,6 +318,8 @@ def _phrase_start(chunks: list[Chunk], index: int, floor: int) -> int:
 def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     """Whether the joint stands between modifiers of one noun: "left and right", "mild to moderate", "small, stable"."""
     before, after = chunks[joint - 1], chunks[joint + 1]
+    if chunks[joint].tag == "COMMA" and after.text in ("the", "a", "an"):
+        return False  # "no larger, the oedema no better"
     if before.tag == "SEV" and after.tag == "SEV" and (chunks[joint].text in ("to", "or", "/", "-", "–") or chunks[joint].tag == "DASH"):  # fmt: skip
         return True
     if (
@@ -492,6 +494,8 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     gap = clause.between(earlier.last, later.first)
     tags = {c.tag for c in gap}
     words = clause.between(later.first, later.index)
+    if tags == {"COMMA"} and words and words[0].text in ("the", "a", "an") and _leads_in(clause, earlier):
+        return "break"
     if not gap:
         mixed = earlier.is_device != later.is_device
         return "break" if mixed or any(c.tag in ("CHG", "SEV", "SIDE", "HEDGE", "ART") for c in words) else "list"
@@ -538,6 +542,16 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     if tags & {"V", "CHG", "NEGPOST"}:
         return "near" if "PREP" in tail or "V" in tail else "break"
     return "near" if "PREP" in tags else "list" if tags <= JOINTS | {"W", "ADV", "VSEEN", "LUNG", "ART"} else "break"
+
+
+def _leads_in(clause: Clause, earlier: Mention) -> bool:
+    """ "With removal of the drain, a pneumothorax has developed": what comes before the comma only introduces."""
+    first = clause.chunks[0]
+    return (
+        earlier is clause.mentions[0]
+        and (first.tag in ("WITH", "AFTER") or first.text in ("on", "upon", "since", "in addition to"))
+        and any(c.tag == "CHG" and "n" in c.flags for c in clause.chunks[: earlier.first])
+    )
 
 
 def _is_predicate(chunk: Chunk) -> bool:

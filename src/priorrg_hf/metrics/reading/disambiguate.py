@@ -13,6 +13,7 @@ def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
     """The chunks of a sentence with ambiguous ones settled, in place."""
     chunks = _numbered(_one_place(chunks))
     chunks = _greater_than(chunks)
+    chunks = _put_in(chunks)
     for index, chunk in enumerate(chunks):
         settle = _RULES.get(chunk.tag)
         if settle is not None:
@@ -87,6 +88,32 @@ def _greater_than(chunks: list[Chunk]) -> list[Chunk]:
             continue
         result.append(chunk)
         index += 1
+    return result
+
+
+def _put_in(chunks: list[Chunk]) -> list[Chunk]:
+    """Words left out: "neither the right effusion nor the left [effusion] has altered", "the right [lung] is clear"; and "favour A over B"."""
+    result: list[Chunk] = []
+    favoured = False
+    for index, chunk in enumerate(chunks):
+        rest = [c for c in chunks[index + 1 : index + 4] if c.tag not in ("ADV", "ART")]
+        result.append(chunk)
+        if chunk.tag == "SIDE" and "compare" not in chunk.flags and rest and "neg" not in chunk.flags:
+            nor = any(c.text == "nor" for c in chunks[max(0, index - 3) : index])
+            named = next((c for c in reversed(chunks[:index]) if c.tag == "FIND"), None)
+            if nor and named is not None and rest[0].tag in ("V", "CHG", "NOT"):
+                result.append(
+                    Chunk("FIND", named.value, named.flags, named.text, chunk.start, chunk.end, named.note)
+                )
+            says = rest[0].tag == "V" and rest[0].text in ("is", "remains", "appears", "was") and len(rest) > 1
+            if says and rest[1].tag == "CLEAR" and chunk.value in ("left", "right"):
+                result.append(Chunk("LUNG", "lung", "", "lung", chunk.start, chunk.end))
+        favoured = favoured or chunk.tag == "HEDGE" and chunk.text.startswith(("favor", "favour", "would favo", "i favo"))
+        if favoured and chunk.text == "over" and chunk.tag == "PREP":
+            after = next((c for c in chunks[index + 1 :] if c.tag not in ("ART", "ADV", "SEV", "W")), None)
+            if after is not None and after.tag == "FIND" and any(c.tag == "FIND" for c in chunks[:index]):
+                chunk.tag, chunk.value = "VERSUS", "uncertain"
+                favoured = False
     return result
 
 
@@ -507,6 +534,18 @@ def _deny_clause(chunks: list[Chunk], index: int) -> None:
             return
 
 
-_RULES = {"NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
+def _role(chunks: list[Chunk], index: int) -> None:
+    """What may only "contribute" or "explain" is doubted when it is named for the first time, not when it was told already."""
+    chunk = chunks[index]
+    before = chunks[:index]
+    if chunk.note == "role" and (
+        any(c.tag in ("REL", "PRON") for c in before[-3:]) or not before or before[0].text in ("the", "this", "these")
+    ):
+        chunk.tag = "PSEUDO"
+    elif chunk.note == "technical" and any(c.tag == "CHG" for c in before):
+        chunk.tag = "PSEUDO"  # "the apparent increase may be projectional" doubts the change
+
+
+_RULES = {"HEDGEPOST": _role, "NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
 
 __all__ = ["disambiguate"]

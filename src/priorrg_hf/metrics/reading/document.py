@@ -67,8 +67,11 @@ class Document:
         chunks = self._under_heading(sentence, chunks)
         self._note_comparisons(chunks)
         named: list[Mention] = []
+        before: list[Chunk] = []
         for number, part in enumerate(split_clauses(chunks)):
+            part = _with_verb(part, before)
             named += self._read_clause(part, number)
+            before = part
         if named:
             self.all_heads = [m for m in named if m.head] or named
 
@@ -102,7 +105,7 @@ class Document:
 
     def _note_comparisons(self, chunks: list[Chunk]) -> None:
         for index, chunk in enumerate(chunks):
-            if chunk.tag in ("CMP", "MOVE") or (chunk.tag == "CMPW" and _surely_compares(chunks, index)):
+            if chunk.tag in ("CMP", "MOVE") or chunk.note == "compares" or (chunk.tag == "CMPW" and _surely_compares(chunks, index)):
                 self.compares = True
             elif chunk.tag == "FOLLOW":
                 self.compares = self.compares or any(c.tag == "V" for c in chunks[index + 1 :])
@@ -599,6 +602,22 @@ class Document:
             tuple(triggers),
             tuple(dict.fromkeys(places)),
         )
+
+
+def _with_verb(chunks: list[Chunk], before: list[Chunk]) -> list[Chunk]:
+    """ "The right effusion has cleared, the left one has not [cleared].": the verb of the clause before is taken up."""
+    end = len(chunks)
+    while end and chunks[end - 1].tag in ("STOP", "COMMA"):
+        end -= 1
+    denies = end > 1 and chunks[end - 1].tag == "NOT" and (chunks[end - 1].text != "not" or chunks[end - 2].tag == "V")
+    if not denies or any(c.tag == "CHG" for c in chunks[:end]):
+        return chunks
+    told = next((c for c in before if c.tag == "CHG" and set(c.flags) & set("vp") and not c.denied), None)
+    if told is None:
+        return chunks
+    place = chunks[end - 1]
+    again = Chunk("CHG", told.value, told.flags, told.text, place.start, place.end, told.note)
+    return [*chunks[:end], again, *chunks[end:]]
 
 
 def _take_events(fact: Fact, events: list[Event]) -> None:

@@ -76,6 +76,11 @@ def _deny(chunks: list[Chunk], position: int) -> None:
 
 def _negate_forward(clause: Clause) -> None:
     for index, chunk in enumerate(clause.chunks):
+        if chunk.tag == "SIDE" and "neg" in chunk.flags and not any(m.index > index for m in clause.mentions):
+            for mention in subjects_before(clause, index):  # "is seen on neither side"
+                mention.presence, mention.presence_chunk = "absent", chunk
+                mention.sides = mention.sides or [chunk.value]
+            continue
         if chunk.tag not in ("NEG", "NOT", "ASSERT", "NEGCHG") and "neg" not in chunk.flags:
             continue
         if chunk.tag == "NOT" and not _not_reaches(clause, index):
@@ -97,6 +102,17 @@ def _negate_forward(clause: Clause) -> None:
             elif not _denied_change_of(clause, index, mention):
                 mention.presence, mention.presence_chunk = "absent", chunk
                 _was_known(clause, mention, chunk)
+                _nothing_left(clause, mention, chunk)
+
+
+def _nothing_left(clause: Clause, mention: Mention, chunk: Chunk) -> None:
+    """ "No trace of the effusion remains": it was there."""
+    after = [c for c in clause.chunks[mention.last : mention.last + 3] if c.tag not in ("ADV", "PREP", "SIDE")]
+    if after and after[0].text in _REMAINS and not (len(after) > 1 and after[1].tag in ("VSEEN", "NEGPOST", "CHG")):
+        mention.events.append(Event("resolved", False, chunk))
+
+
+_REMAINS = frozenset(("remains", "remain", "remained", "persists", "persist", "persisted", "lingers", "linger"))
 
 
 def _was_known(clause: Clause, mention: Mention, chunk: Chunk) -> None:
@@ -105,6 +121,12 @@ def _was_known(clause: Clause, mention: Mention, chunk: Chunk) -> None:
     known = any(
         c.tag == "CMPW" and c.text in ("previously", "formerly", "earlier", "previous", "prior") for c in words
     )
+    if chunk.tag == "NEGPOST" and chunk in clause.chunks:
+        after = clause.chunks[mention.last : clause.chunks.index(chunk)]
+        told = next((i for i, c in enumerate(after) if c.tag in ("VSEEN", "W")), None)
+        if told is not None and any(c.tag in ("CMPW", "CMP") for c in after[told + 1 : told + 4]):
+            mention.events.append(Event("resolved", False, chunk))  # "the one described yesterday is not seen"
+            return
     if known and (any(c.text in ("the", "of the") for c in words) or chunk.tag == "NEGPOST"):
         mention.events.append(Event("resolved", False, chunk))
 
@@ -114,10 +136,10 @@ def _not_reaches(clause: Clause, index: int) -> bool:
     following = clause.chunks[index + 1 : index + 4]
     if following and following[0].tag == "V" and following[0].text not in ("be", "been"):
         return True
-    for chunk in following:
+    for chunk in clause.chunks[index + 1 : index + 7]:
         if chunk.tag == "FIND":
             return True
-        if chunk.tag not in ("ART", "SIDE", "SEV", "ADV", "W") or chunk.text == "necessarily":
+        if chunk.tag not in ("ART", "SIDE", "SEV", "ADV", "W", "LUNG") or chunk.text == "necessarily":
             return False
     return False
 
@@ -291,6 +313,8 @@ def subjects_before(clause: Clause, index: int, verb: bool | None = None) -> lis
     relative = any(c.tag == "REL" for c in clause.chunks[before[-1].last : index])
     if relative and before[-1].relation not in ("explain", "versus"):
         return [before[-1]]
+    if len(before) > 1 and not before[-1].head and before[-1].last == index and _stands_apart(clause, before):
+        return [before[-1]]
     if len(members) < 2:
         return members
     between = clause.chunks[members[-1].last : index]
@@ -313,6 +337,19 @@ def subjects_before(clause: Clause, index: int, verb: bool | None = None) -> lis
             break
         start -= 1
     return members[start:]
+
+
+def _stands_apart(clause: Clause, before: list[Mention]) -> bool:
+    """ "Collapse, with the left effusion unaltered": the word right after the last finding is said of it alone."""
+    last = before[-1]
+    if last.relation not in ("with", "near"):
+        return False
+    joint = clause.chunks[before[-2].last : last.first]
+    words = clause.chunks[last.first : last.index]
+    comma = max((i for i, c in enumerate(joint) if c.tag == "COMMA"), default=None)
+    if last.relation == "near":
+        return comma == len(joint) - 1  # "ETT above the carina, left PICC unchanged"
+    return comma is not None or any(c.text == "the" for c in words)
 
 
 def _look_back(clause: Clause) -> None:
