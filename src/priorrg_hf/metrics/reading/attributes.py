@@ -133,6 +133,10 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
             in (["to", "involve"], ["to", "involving"], ["to", "include"])
         ):
             seen, placed, position = True, True, position + 2
+        elif chunk.tag == "CHG" and chunk.value == "new" and "v" in chunk.flags and not placed and any(
+            c.tag == "BACKREF" for c in chunks[position + 1 : position + 4]
+        ):
+            seen = True  # "has developed on that side"
         elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
             found.append(chunk)
         elif (
@@ -185,6 +189,9 @@ def _lobe_parts(before: list[Chunk], ribs: bool = False) -> list[Part]:
         return []
     named = [
         before[i].text.endswith("lobe")
+        or i == sides[0]
+        and i + 1 < len(before)
+        and before[i + 1].text in ("upper", "lower", "mid", "middle")
         or i + 1 < len(before)
         and before[i + 1].text.split()[-1] in ("lobe", "zone", "lobes")
         for i in sides
@@ -225,7 +232,7 @@ def _share_sides(clause: Clause) -> None:
             for c in clause.chunks[one.last : two.first]
         )
         either = one.presence == two.presence == "uncertain" and (two.relation in ("versus", "break", "explain"))
-        either = either and not any(c.tag == "V" or c.tag == "STOP" for c in clause.chunks[one.last : two.first])
+        either = either and not any(c.tag == "STOP" or (c.tag == "V" and two.relation != "versus") for c in clause.chunks[one.last : two.first])
         if (
             two.relation != "list"
             and not either

@@ -7,7 +7,7 @@ handed back: it may be about a finding of the sentence before, or about the ches
 
 from .clauses import PLACES, Clause, Event, Mention, Part
 from .scope import side_after, subjects_before
-from .tokens import Chunk
+from .tokens import MONTHS, Chunk
 
 
 _FORWARD = frozenset(
@@ -76,6 +76,9 @@ def _move(clause: Clause, index: int, chunk: Chunk) -> None:
 def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]:
     label, weak = label_of(chunk)
     targets, side = _targets(clause, index, chunk)
+    if _now_normal(clause, index, chunk):
+        label, weak, side = "resolved", False, None
+        targets = subjects_before(clause, index)
     if "d" in chunk.flags:
         targets = _devices(clause, index, chunk, targets)
         if not targets and clause.mentions:
@@ -95,6 +98,14 @@ def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]
     for mention in targets:
         _give(clause, mention, event, index)
     return [] if targets else [(index, event)]
+
+
+def _now_normal(clause: Clause, index: int, chunk: Chunk) -> bool:
+    """ "The heart, previously enlarged, is now normal in size." """
+    led = index > 0 and clause.chunks[index - 1].tag == "CMPW"
+    after = clause.chunks[index + 1 :]
+    normal = next((i for i, c in enumerate(after) if c.tag == "NORMAL"), None)
+    return bool(led and chunk.note == "size" and normal is not None and any(c.tag == "NOW" for c in after[:normal]))
 
 
 _COMPARATIVES = frozenset(("worse", "larger", "bigger", "greater", "smaller", "less", "more", "denser", "thicker", "heavier", "more extensive", "more prominent", "more pronounced", "more marked", "more severe", "more confluent", "less marked", "less extensive", "less prominent", "less pronounced", "more dense", "more conspicuous", "lesser", "fuller"))  # fmt: skip
@@ -149,6 +160,8 @@ def _compare_measures(clause: Clause) -> None:
         for i, c in enumerate(chunks)
         if c.tag == "CMPW" or c.text in ("was", "formerly", "from") or c.text.endswith("from")
     ]
+    if chunks[two - 1].tag == "PAREN" and any(_tells_when(c) for c in chunks[two + 2 : two + 6]):
+        then.append(two - 1)
     first_is_old = any(i < one for i in then) and not any(one < i < two for i in then)
     if not then:
         return
@@ -158,6 +171,10 @@ def _compare_measures(clause: Clause) -> None:
         clause.mentions[0].events.append(
             Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one])
         )
+
+
+def _tells_when(chunk: Chunk) -> bool:
+    return chunk.tag in ("CMP", "CMPW") or chunk.text in MONTHS or chunk.text[:2] in ("19", "20") and len(chunk.text) == 4
 
 
 def _further_enlargement(clause: Clause) -> None:
@@ -189,6 +206,7 @@ def _compare_sizes(clause: Clause) -> None:
     chunks = clause.chunks
     sizes = [i for i, c in enumerate(chunks) if c.tag == "SEV"]
     _having_been(clause, sizes)
+    _little_of(clause, sizes)
     if len(sizes) == 1 and sizes[0] and chunks[sizes[0] - 1].tag == "NOW" and chunks[sizes[0]].value != "moderate":
         only = chunks[sizes[0]]
         for mention in subjects_before(clause, sizes[0]):
@@ -219,6 +237,7 @@ def _compare_sizes(clause: Clause) -> None:
         targets = (
             next(([m] for m in clause.mentions if m.first <= one < m.index), None)
             or subjects_before(clause, one)
+            or (subjects_before(clause, two) if then_now else [])
             or [m for m in clause.mentions if m.index > two][:1]
         )
         for mention in targets:
@@ -229,6 +248,22 @@ def _compare_sizes(clause: Clause) -> None:
             )
             if order and (not mention.events or gone):
                 mention.events.append(Event("increased" if order > 0 else "decreased", False, chunks[two]))
+
+
+def _little_of(clause: Clause, sizes: list[int]) -> None:
+    """ "Only a trace remains of the large effusion": the size of now stands first."""
+    for index in sizes:
+        rest = clause.chunks[index + 1 : index + 3]
+        if [c.tag for c in rest] != ["CHG", "PREP"] or rest[0].text not in _LEFT or not rest[1].text.startswith("of"):
+            continue
+        mention = next((m for m in clause.mentions if m.index > index), None)
+        if mention is not None:
+            mention.severity = clause.chunks[index]
+            mention.events = [Event("decreased", False, clause.chunks[index])]
+            mention.compares = True
+
+
+_LEFT = frozenset(("remains", "remain", "remained", "persists", "persist", "is left"))
 
 
 def _having_been(clause: Clause, sizes: list[int]) -> None:
@@ -577,7 +612,7 @@ def latest(events: list[Event]) -> Event | None:
     """The change that stands in the end: of several steps the last, but "still there" and "not gone" take back no direction."""
     steps = [e for e in events if not e.earlier] or events
     strong = [e for e in steps if not e.weak]
-    if not strong and steps and any(e.earlier and e.label == "resolved" for e in events):
+    if not strong and steps and any(e.earlier and e.label in ("resolved", "decreased") for e in events):
         back = steps[-1]
         if "again" in back.chunk.text.split() or "once more" in back.chunk.text:
             return Event("new", False, back.chunk, back.side)  # "again present after clearing"

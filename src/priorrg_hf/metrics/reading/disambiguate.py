@@ -70,22 +70,34 @@ def _numbered(chunks: list[Chunk]) -> list[Chunk]:
     return result
 
 
+_MORE = frozenset(("greater", "larger", "bigger", "more", "worse", "smaller", "less", "denser", "more extensive", "more marked", "more prominent", "more pronounced", "less extensive", "less marked"))  # fmt: skip
+
+
 def _greater_than(chunks: list[Chunk]) -> list[Chunk]:
-    """ "right effusion greater than left": both sides have one."""
+    """ "Right effusion greater than left", "the right effusion is larger than that on the left", "the left larger than the right": both have it."""
     if not any(c.text == "than" for c in chunks):
         return chunks
     result: list[Chunk] = []
     index = 0
     while index < len(chunks):
         chunk = chunks[index]
-        rest = [c for c in chunks[index + 1 : index + 5] if c.tag not in ("ART", "PREP")]
-        if chunk.text in ("greater", "larger", "bigger", "more", "worse", "smaller", "less") and index and chunks[index - 1].tag in ("FIND", "LUNG") and len(rest) > 1 and rest[0].text == "than" and rest[1].tag == "SIDE":  # fmt: skip
-            last = chunks.index(rest[1])
-            result.append(
-                Chunk("SIDE", "bilateral", "compare", f"{chunk.text} than {rest[1].text}", chunk.start, rest[1].end)
-            )
-            index = last + 1
-            continue
+        rest = [c for c in chunks[index + 1 : index + 7] if c.tag not in ("ART", "PREP", "REL", "PRON")]
+        if chunk.text in _MORE and result and len(rest) > 1 and rest[0].text == "than" and rest[1].tag == "SIDE":
+            start = len(result)
+            while start and result[start - 1].tag in ("V", "NOW", "ADV"):
+                start -= 1
+            before = result[start - 1] if start else None
+            if before is not None and before.tag == "SIDE" and before.value != rest[1].value:
+                start -= 1
+                while start and result[start - 1].tag == "ART":
+                    start -= 1
+            if before is not None and before.tag in ("FIND", "LUNG", "SIDE") and before.value != rest[1].value:
+                last = chunks.index(rest[1])
+                del result[start:]
+                text = f"{chunk.text} than {rest[1].text}"
+                result.append(Chunk("SIDE", "bilateral", "compare", text, chunk.start, rest[1].end))
+                index = last + 1
+                continue
         result.append(chunk)
         index += 1
     return result
@@ -161,9 +173,17 @@ def _both(chunks: list[Chunk], index: int) -> None:
 _ANATOMY = frozenset(("lobes", "lobe", "zones", "zone", "hila", "apices", "hemithoraces", "sides", "regions", "fields", "spaces", "cavities", "hilar", "basal", "perihilar", "lungs", "bases", "upper", "lower", "mid", "middle", "apical", "basilar", "hemithorax", "perihila"))  # fmt: skip
 
 
+def _is_month(chunks: list[Chunk], index: int) -> bool:
+    before, after = chunks[index - 1], chunks[index + 1] if index + 1 < len(chunks) else None
+    dated = before.tag == "NUM" or before.text in ("in", "since", "of", "from", "on", "until", "early", "late", "mid")
+    return dated or (after is not None and after.tag == "NUM" and before.text in ("from", "on", "since", "of", "dated"))
+
+
 def _hedge(chunks: list[Chunk], index: int) -> None:
     chunk = chunks[index]
-    if chunk.text == "either":
+    if chunk.text == "may" and index and _is_month(chunks, index):
+        chunk.tag, chunk.value = "W", "word"
+    elif chunk.text == "either":
         place = next((i for i in range(index + 1, len(chunks)) if chunks[i].tag == "FIND"), None)
         after = chunks[place + 1 :] if place is not None else []
         if (

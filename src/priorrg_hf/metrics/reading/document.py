@@ -164,7 +164,7 @@ class Document:
             if c.tag in ("CHG", "SEV", "NEGPOST", "HEDGEPOST", "MOVE", "HEDGEPOST2", "NOT", "NEGCHG", "HEDGE")
         ]
         pronoun = next((i for i, c in enumerate(chunks) if c.tag == "PRON"), None)
-        side = next((i for i, c in enumerate(chunks) if c.tag == "SIDE"), None)
+        side = next((i for i, c in enumerate(chunks) if c.tag == "SIDE" or c.value == "other"), None)
         if pronoun is not None and chunks[pronoun].text == "one" and side is not None:
             said = said or [side]
         if not said or (pronoun is None and side is None and not self._goes_on(chunks, number)):
@@ -187,6 +187,8 @@ class Document:
                 if side is None and not mention.parts and tables.findings()[mention.finding].sided
                 else None
             )
+            if pronoun is not None and chunks[pronoun].text in ("the former", "the latter") and len(mention.parts) == 2:
+                known = mention.parts[0 if chunks[pronoun].text == "the former" else 1].side
             if known is not None and (pronoun is not None or place == 0):
                 stand_ins.append(Chunk("SIDE", known, "", "@", chunks[0].start, chunks[0].start))
             another = any(c.text in ("one", "ones") for c in chunks) and not any(

@@ -106,7 +106,12 @@ def _negate_forward(clause: Clause) -> None:
 
 
 def _nothing_left(clause: Clause, mention: Mention, chunk: Chunk) -> None:
-    """ "No trace of the effusion remains": it was there."""
+    """ "No trace of the effusion remains", "there is now no effusion": it was there."""
+    if chunk in clause.chunks and (index := clause.chunks.index(chunk)):
+        before = clause.chunks[index - 1]
+        if before.text == "now" or before.note == "therenow":
+            mention.events.append(Event("resolved", False, chunk))
+            return
     after = [c for c in clause.chunks[mention.last : mention.last + 3] if c.tag not in ("ADV", "PREP", "SIDE")]
     if after and after[0].text in _REMAINS and not (len(after) > 1 and after[1].tag in ("VSEEN", "NEGPOST", "CHG")):
         mention.events.append(Event("resolved", False, chunk))

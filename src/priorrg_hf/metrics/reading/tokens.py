@@ -25,6 +25,7 @@ _NO_STOP = frozenset(
 # Adjectives that are written short with a full stop: what they belong to follows.
 _SHORTENED = frozenset(("moderate", "small", "minimal", "severe", "large", "possible", "probable", "trace", "slight"))  # fmt: skip
 _HEADING_WORDS = 7
+MONTHS = frozenset(("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"))  # fmt: skip
 
 
 @dataclass(slots=True)
