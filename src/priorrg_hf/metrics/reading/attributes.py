@@ -133,8 +133,12 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
             in (["to", "involve"], ["to", "involving"], ["to", "include"])
         ):
             seen, placed, position = True, True, position + 2
-        elif chunk.tag == "CHG" and chunk.value == "new" and "v" in chunk.flags and not placed and any(
-            c.tag == "BACKREF" for c in chunks[position + 1 : position + 4]
+        elif (
+            chunk.tag == "CHG"
+            and chunk.value == "new"
+            and "v" in chunk.flags
+            and not placed
+            and any(c.tag == "BACKREF" for c in chunks[position + 1 : position + 4])
         ):
             seen = True  # "has developed on that side"
         elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
@@ -232,7 +236,9 @@ def _share_sides(clause: Clause) -> None:
             for c in clause.chunks[one.last : two.first]
         )
         either = one.presence == two.presence == "uncertain" and (two.relation in ("versus", "break", "explain"))
-        either = either and not any(c.tag == "STOP" or (c.tag == "V" and two.relation != "versus") for c in clause.chunks[one.last : two.first])
+        either = either and not any(
+            c.tag == "STOP" or (c.tag == "V" and two.relation != "versus") for c in clause.chunks[one.last : two.first]
+        )
         if (
             two.relation != "list"
             and not either

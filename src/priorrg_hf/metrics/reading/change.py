@@ -76,9 +76,6 @@ def _move(clause: Clause, index: int, chunk: Chunk) -> None:
 def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]:
     label, weak = label_of(chunk)
     targets, side = _targets(clause, index, chunk)
-    if _now_normal(clause, index, chunk):
-        label, weak, side = "resolved", False, None
-        targets = subjects_before(clause, index)
     if "d" in chunk.flags:
         targets = _devices(clause, index, chunk, targets)
         if not targets and clause.mentions:
@@ -98,14 +95,6 @@ def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]
     for mention in targets:
         _give(clause, mention, event, index)
     return [] if targets else [(index, event)]
-
-
-def _now_normal(clause: Clause, index: int, chunk: Chunk) -> bool:
-    """ "The heart, previously enlarged, is now normal in size." """
-    led = index > 0 and clause.chunks[index - 1].tag == "CMPW"
-    after = clause.chunks[index + 1 :]
-    normal = next((i for i, c in enumerate(after) if c.tag == "NORMAL"), None)
-    return bool(led and chunk.note == "size" and normal is not None and any(c.tag == "NOW" for c in after[:normal]))
 
 
 _COMPARATIVES = frozenset(("worse", "larger", "bigger", "greater", "smaller", "less", "more", "denser", "thicker", "heavier", "more extensive", "more prominent", "more pronounced", "more marked", "more severe", "more confluent", "less marked", "less extensive", "less prominent", "less pronounced", "more dense", "more conspicuous", "lesser", "fuller"))  # fmt: skip
@@ -174,7 +163,9 @@ def _compare_measures(clause: Clause) -> None:
 
 
 def _tells_when(chunk: Chunk) -> bool:
-    return chunk.tag in ("CMP", "CMPW") or chunk.text in MONTHS or chunk.text[:2] in ("19", "20") and len(chunk.text) == 4
+    return (
+        chunk.tag in ("CMP", "CMPW") or chunk.text in MONTHS or chunk.text[:2] in ("19", "20") and len(chunk.text) == 4
+    )
 
 
 def _further_enlargement(clause: Clause) -> None:

@@ -164,7 +164,11 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
         and position - start < 4
     ):
         position += 1
-    if position >= len(chunks) or (chunks[position].tag != "SIDE" and chunks[position].value != "other") or "compare" in chunks[position].flags:
+    if (
+        position >= len(chunks)
+        or (chunks[position].tag != "SIDE" and chunks[position].value != "other")
+        or "compare" in chunks[position].flags
+    ):
         return False
     if not any(c.tag in ("FIND", "SIDE") for c in chunks[:index]):
         return False

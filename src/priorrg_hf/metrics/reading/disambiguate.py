@@ -114,13 +114,13 @@ def _put_in(chunks: list[Chunk]) -> list[Chunk]:
             nor = any(c.text == "nor" for c in chunks[max(0, index - 3) : index])
             named = next((c for c in reversed(chunks[:index]) if c.tag == "FIND"), None)
             if nor and named is not None and rest[0].tag in ("V", "CHG", "NOT"):
-                result.append(
-                    Chunk("FIND", named.value, named.flags, named.text, chunk.start, chunk.end, named.note)
-                )
+                result.append(Chunk("FIND", named.value, named.flags, named.text, chunk.start, chunk.end, named.note))
             says = rest[0].tag == "V" and rest[0].text in ("is", "remains", "appears", "was") and len(rest) > 1
             if says and rest[1].tag == "CLEAR" and chunk.value in ("left", "right"):
                 result.append(Chunk("LUNG", "lung", "", "lung", chunk.start, chunk.end))
-        favoured = favoured or chunk.tag == "HEDGE" and chunk.text.startswith(("favor", "favour", "would favo", "i favo"))
+        favoured = (
+            favoured or chunk.tag == "HEDGE" and chunk.text.startswith(("favor", "favour", "would favo", "i favo"))
+        )
         if favoured and chunk.text == "over" and chunk.tag == "PREP":
             after = next((c for c in chunks[index + 1 :] if c.tag not in ("ART", "ADV", "SEV", "W")), None)
             if after is not None and after.tag == "FIND" and any(c.tag == "FIND" for c in chunks[:index]):
@@ -176,7 +176,9 @@ _ANATOMY = frozenset(("lobes", "lobe", "zones", "zone", "hila", "apices", "hemit
 def _is_month(chunks: list[Chunk], index: int) -> bool:
     before, after = chunks[index - 1], chunks[index + 1] if index + 1 < len(chunks) else None
     dated = before.tag == "NUM" or before.text in ("in", "since", "of", "from", "on", "until", "early", "late", "mid")
-    return dated or (after is not None and after.tag == "NUM" and before.text in ("from", "on", "since", "of", "dated"))
+    return dated or (
+        after is not None and after.tag == "NUM" and before.text in ("from", "on", "since", "of", "dated")
+    )
 
 
 def _hedge(chunks: list[Chunk], index: int) -> None:
@@ -551,7 +553,13 @@ def _deny_clause(chunks: list[Chunk], index: int) -> None:
             following.denied = True
             return
         if following.tag == "SEP":
-            return
+            break
+    # Without a change the finding itself is denied or doubted: "I do not think that there is an effusion".
+    doubts = any(word in chunks[index].text for word in ("unlikely", "doubt", "certain", "sure", "clear"))
+    chunks[index].tag, chunks[index].value = ("HEDGE", "pre") if doubts else ("NEG", "pre")
+    for following in chunks[index + 1 : index + 3]:
+        if following.text in ("there", "is", "are", "there is", "there are"):
+            following.tag = "PSEUDO"
 
 
 def _role(chunks: list[Chunk], index: int) -> None:

@@ -105,7 +105,11 @@ class Document:
 
     def _note_comparisons(self, chunks: list[Chunk]) -> None:
         for index, chunk in enumerate(chunks):
-            if chunk.tag in ("CMP", "MOVE") or chunk.note == "compares" or (chunk.tag == "CMPW" and _surely_compares(chunks, index)):
+            if (
+                chunk.tag in ("CMP", "MOVE")
+                or chunk.note == "compares"
+                or (chunk.tag == "CMPW" and _surely_compares(chunks, index))
+            ):
                 self.compares = True
             elif chunk.tag == "FOLLOW":
                 self.compares = self.compares or any(c.tag == "V" for c in chunks[index + 1 :])
@@ -187,7 +191,11 @@ class Document:
                 if side is None and not mention.parts and tables.findings()[mention.finding].sided
                 else None
             )
-            if pronoun is not None and chunks[pronoun].text in ("the former", "the latter") and len(mention.parts) == 2:
+            if (
+                pronoun is not None
+                and chunks[pronoun].text in ("the former", "the latter")
+                and len(mention.parts) == 2
+            ):
                 known = mention.parts[0 if chunks[pronoun].text == "the former" else 1].side
             if known is not None and (pronoun is not None or place == 0):
                 stand_ins.append(Chunk("SIDE", known, "", "@", chunks[0].start, chunks[0].start))

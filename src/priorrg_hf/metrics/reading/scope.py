@@ -96,6 +96,12 @@ def _negate_forward(clause: Clause) -> None:
             and _denies_predicate(clause, covered, chunk)
         ):
             continue
+        if (
+            covered
+            and chunk.text.startswith(("no sign", "no evidence", "no indication"))
+            and _denies_course(clause, covered[-1])
+        ):
+            continue
         for mention in covered:
             if chunk.tag == "ASSERT":
                 mention.presence = "present"
@@ -253,6 +259,15 @@ def _ends_in_or(clause: Clause, rest: list[Mention]) -> bool:
         if any(c.tag == "CONJ" and c.value == "or" for c in clause.chunks[one.last : two.first]):
             return True
     return False
+
+
+def _denies_course(clause: Clause, last: Mention) -> bool:
+    """ "no sign of the effusion resolving" """
+    following = next((c for c in clause.chunks[last.last :] if c.tag != "ADV"), None)
+    if following is None or following.tag != "CHG" or "g" not in following.flags:
+        return False
+    following.denied = last.compares = True
+    return True
 
 
 def _denies_predicate(clause: Clause, covered: list[Mention], negation: Chunk) -> bool:
