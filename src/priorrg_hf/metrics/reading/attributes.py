@@ -253,12 +253,16 @@ def _share_sides(clause: Clause) -> None:
         after = [c for c in clause.chunks[two.index + 1 : two.last] if c.tag in ("SIDE", "BACKREF")]
         if after and two.sides and one.presence == two.presence:
             one.sides, one.side_chunks = list(two.sides), list(two.side_chunks)
+    related: list[Mention] = []
     for one, two in zip(mentions, mentions[1:], strict=False):
         if two.sides or two.parts or two.is_device or not one.sides:
             continue
         between = clause.chunks[one.last : two.index]
         adjacent = any(c.tag == "ADJACENT" or c.text == "superimposed on" for c in between) and not one.is_device
         explains = two.relation in ("explain", "versus", "cause") and not one.is_device
+        if any(c.tag == "REL" for c in between) and any(c.tag in ("HEDGE", "CAUSE") for c in between):
+            explains = not one.is_device  # "opacities, which may be pneumonia"
+            related.append(two)
         if explains and two.relation == "cause" and any(c.text in ("causing",) for c in between):
             explains = False
         bare = two.relation == "list" and not one.is_device and two.kind != "organ" and two.first == two.index and any(c.tag == "CONJ" for c in between) and one.last == one.index + 1  # fmt: skip
@@ -284,7 +288,7 @@ def _share_sides(clause: Clause) -> None:
             or doubted
             or explains
             or bare
-            or (two.relation == "list" and one.relation in ("explain", "versus", "cause"))
+            or (two.relation == "list" and (one.relation in ("explain", "versus", "cause") or one in related))
         ):
             two.sides, two.side_chunks = list(one.sides), list(one.side_chunks)
 

@@ -76,7 +76,9 @@ def _move(clause: Clause, index: int, chunk: Chunk) -> None:
 def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]:
     label, weak = label_of(chunk)
     targets, side = _targets(clause, index, chunk)
-    if "d" in chunk.flags:
+    if "d" in chunk.flags and not (
+        chunk.note == "forward" and targets and not any(m.is_device for m in clause.mentions)
+    ):
         targets = _devices(clause, index, chunk, targets)
         if not targets and clause.mentions:
             return []
@@ -365,12 +367,8 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
             return _attributive(clause, index, mention), None
         if mention.index < index < mention.last:
             return [mention], None
-    if chunk.note == "forward":
-        _taken_out(clause, index, chunk)
-        return [m for m in clause.mentions if m.index > index][:1], None
-    if chunk.note == "swap":
-        _taken_out(clause, index, chunk)
-        return [m for m in clause.mentions if m.last <= index and m.is_device][-1:], None
+    if chunk.note in ("forward", "swap"):
+        return _exchanged(clause, index, chunk), None
     if _is_noun(chunk):
         target = _after_noun(clause, index)
         if target is not None:
@@ -405,6 +403,18 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
         if later and not any(c.tag in ("COMMA", "CONJ", "V") for c in clause.chunks[index + 1 : later[0].first]):
             return later[:1], None
     return alive or subjects, side
+
+
+def _exchanged(clause: Clause, index: int, chunk: Chunk) -> list[Mention]:
+    """What came: "replaced by", "exchanged for", "has given way to" name it after, "has taken the place of" before."""
+    after = [m for m in clause.mentions if m.index > index][:1]
+    before = [m for m in clause.mentions if m.last <= index][-1:]
+    devices = any(m.is_device or m.finding == "tracheostomy" for m in [*before, *after])
+    if devices:
+        _taken_out(clause, index, chunk)
+    elif before and (not after or after[0].finding != before[0].finding):
+        before[0].events.append(Event("resolved", False, chunk))
+    return after if chunk.note == "forward" else [m for m in before if m.is_device]
 
 
 def _taken_out(clause: Clause, index: int, chunk: Chunk) -> None:
@@ -610,6 +620,8 @@ def latest(events: list[Event]) -> Event | None:
     if not strong:
         return steps[-1] if steps else None
     last = strong[-1]
+    if last.chunk.note == "reaccum" and any(e.earlier and e.label == "resolved" for e in events):
+        return Event("new", False, last.chunk, last.side)
     if last.label == "unchanged" and not last.step and len(strong) < 3:
         directed = [e for e in strong if e.label != "unchanged"]
         if directed:

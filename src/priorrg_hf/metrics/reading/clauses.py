@@ -376,8 +376,16 @@ def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:
                 break
             end = reach
         elif (
-            chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES)
-        ) or chunk.tag == "BACKREF":
+            (chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES))
+            or chunk.tag == "BACKREF"
+            or (
+                chunk.text
+                in ("only", "mostly", "largely", "mainly", "predominantly", "solely", "chiefly", "primarily")
+                and end + 1 < limit
+                and chunks[end + 1].tag == "PREP"
+                and any(c.tag == "SIDE" for c in chunks[end + 2 : end + 4])
+            )
+        ):
             end += 1
         elif chunk.tag in ("COMMA", "PAREN") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and "compare" in chunks[end + 1].flags:  # fmt: skip
             end += 2

@@ -228,6 +228,9 @@ def _own_statement(clause: Clause, mention: Mention, between: list[Chunk], rest:
     """Whether a listed phrase starts a statement of its own: "no effusion, small left pneumothorax"."""
     if any(c.tag == "CONJ" and c.value == "or" for c in between) or any(c.value == "nor" for c in between):
         return False
+    after = clause.chunks[mention.last : mention.last + 2]
+    if mention.kind == "organ" and any(c.tag in ("NORMAL", "ABN") for c in after):
+        return True  # "no effusion heart normal"
     words = clause.chunks[mention.first : mention.index]
     own = any(
         c.tag == "SEV"
@@ -291,6 +294,9 @@ def _denies_predicate(clause: Clause, covered: list[Mention], negation: Chunk) -
 
 def _denied_change_of(clause: Clause, index: int, mention: Mention) -> bool:
     """Whether the negation is about a change of the mention, which is then there: "no increase in the effusion", "no worsening edema"."""
+    if clause.chunks[index].text == "no new or":
+        mention.compares = True
+        return False
     denied = [
         (i, c)
         for i, c in enumerate(clause.chunks[index + 1 : mention.index], start=index + 1)

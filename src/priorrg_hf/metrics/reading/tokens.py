@@ -20,7 +20,25 @@ _TOKEN = re.compile(
 )
 # A full stop after these ends no sentence.
 _NO_STOP = frozenset(
-    ("vs", "versus", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp")
+    (
+        "vs",
+        "versus",
+        "dr",
+        "approx",
+        "e.g",
+        "i.e",
+        "st",
+        "prob",
+        "poss",
+        "fig",
+        "viz",
+        "mr",
+        "mrs",
+        "ca",
+        "esp",
+        "int",
+        "dev",
+    )
 )
 # Adjectives that are written short with a full stop: what they belong to follows.
 _SHORTENED = frozenset(("moderate", "small", "minimal", "severe", "large", "possible", "probable", "trace", "slight"))  # fmt: skip
