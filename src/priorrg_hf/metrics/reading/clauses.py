@@ -173,7 +173,7 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
     if not any(c.tag in ("FIND", "SIDE") for c in chunks[:index]):
         return False
     position += 1
-    while position < len(chunks) and (chunks[position].tag in ("LUNG", "ADV", "COMMA") or chunks[position].text in ("one", "ones", "component", "sided")):  # fmt: skip
+    while position < len(chunks) and (chunks[position].tag in ("LUNG", "ADV", "COMMA") or chunks[position].text in ("there", "one", "ones", "component", "sided")):  # fmt: skip
         position += 1
     if position >= len(chunks):
         return False
@@ -506,7 +506,14 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     gap = clause.between(earlier.last, later.first)
     tags = {c.tag for c in gap}
     words = clause.between(later.first, later.index)
-    if tags == {"COMMA"} and words and words[0].text in ("the", "a", "an") and _leads_in(clause, earlier):
+    if (
+        "COMMA" in tags
+        and tags <= {"COMMA", "W", "V", "ADV"}
+        and gap[-1].tag == "COMMA"
+        and words
+        and words[0].text in ("the", "a", "an")
+        and _leads_in(clause, earlier)
+    ):
         return "break"
     if not gap:
         mixed = earlier.is_device != later.is_device
@@ -562,7 +569,7 @@ def _leads_in(clause: Clause, earlier: Mention) -> bool:
     return (
         earlier is clause.mentions[0]
         and (first.tag in ("WITH", "AFTER") or first.text in ("on", "upon", "since", "in addition to"))
-        and any(c.tag == "CHG" and "n" in c.flags for c in clause.chunks[: earlier.first])
+        and (first.tag == "WITH" or any(c.tag == "CHG" and "n" in c.flags for c in clause.chunks[: earlier.first]))
     )
 
 

@@ -540,7 +540,7 @@ def _deny_negation(chunks: list[Chunk], index: int) -> None:
 def _article(chunks: list[Chunk], index: int) -> None:
     """ "There is one at the right apex": one of what was named."""
     following = _next(chunks, index)
-    if chunks[index].text == "one" and (following is None or following.tag in ("PREP", "V", "COMMA", "STOP")):
+    if chunks[index].text == "one" and (following is None or following.tag in ("PREP", "V", "COMMA", "STOP", "CHG")):
         chunks[index].tag = "PRON"
 
 
@@ -562,6 +562,14 @@ def _deny_clause(chunks: list[Chunk], index: int) -> None:
             following.tag = "PSEUDO"
 
 
+def _verb(chunks: list[Chunk], index: int) -> None:
+    """ "A small effusion appeared on the left": no more than a verb of seeming with something after it, else it is new."""
+    following = _next(chunks, index)
+    ends = following is None or following.tag in ("STOP", "COMMA", "CONJ", "CMPW", "SEP", "AFTER")
+    if chunks[index].text == "appeared" and index and (ends or following.text in ("on", "on the", "at the", "in the")):
+        chunks[index].tag, chunks[index].value, chunks[index].flags = "CHG", "new", "vp"
+
+
 def _role(chunks: list[Chunk], index: int) -> None:
     """What may only "contribute" or "explain" is doubted when it is named for the first time, not when it was told already."""
     chunk = chunks[index]
@@ -574,6 +582,6 @@ def _role(chunks: list[Chunk], index: int) -> None:
         chunk.tag = "PSEUDO"  # "the apparent increase may be projectional" doubts the change
 
 
-_RULES = {"HEDGEPOST": _role, "NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
+_RULES = {"V": _verb, "HEDGEPOST": _role, "NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
 
 __all__ = ["disambiguate"]

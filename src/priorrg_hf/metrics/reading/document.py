@@ -19,6 +19,7 @@ _NONE = frozenset(("none", "no", "nil", "not available", "unavailable", "n/a", "
 _OPPOSITE = {"left": "right", "right": "left"}
 
 
+_ADVISED = frozenset(("suggested", "requested", "proposed", "planned", "considered", "indicated"))
 _STEPS = 12  # of a course told in a report, the last; so that reading stays linear in the length of the text
 
 
@@ -79,6 +80,7 @@ class Document:
             self.all_heads = [m for m in named if m.head] or named
 
     def _under_heading(self, sentence: Sentence, chunks: list[Chunk]) -> list[Chunk]:
+        self.compares = self.compares or any(c.tag == "CMP" for c in sentence.heading)
         if sentence.heading is self.heading or not sentence.heading:
             self.heading = sentence.heading
             return chunks
@@ -114,7 +116,7 @@ class Document:
                 or (chunk.tag == "CMPW" and _surely_compares(chunks, index))
             ):
                 self.compares = True
-            elif chunk.tag == "FOLLOW":
+            elif chunk.tag == "FOLLOW" and not any(c.text in _ADVISED for c in chunks[index + 1 :]):
                 self.compares = self.compares or any(c.tag == "V" for c in chunks[index + 1 :])
 
     def _default_side(self) -> str | None:
@@ -469,6 +471,7 @@ class Document:
                     part.severity or mention.severity,
                     [*mention.events, *part.events],
                     follows=True,
+                    part=part,
                 )
             return
         if side is not None:

@@ -55,7 +55,7 @@ def _deny_changes(clause: Clause) -> None:
 
 
 def _stops_denial(chunk: Chunk) -> bool:
-    return chunk.tag == "W" and chunk.text not in ("been", "significantly", "really", "apparently", "clearly", "convincingly", "obviously", "evidence", "sign", "signs", "of", "been", "at", "all", "to")  # fmt: skip
+    return chunk.tag == "W" and chunk.text not in ("been", "significantly", "really", "acute", "apparently", "clearly", "convincingly", "obviously", "evidence", "sign", "signs", "of", "been", "at", "all", "to")  # fmt: skip
 
 
 def _deny(chunks: list[Chunk], position: int) -> None:
@@ -105,6 +105,8 @@ def _negate_forward(clause: Clause) -> None:
         for mention in covered:
             if chunk.tag == "ASSERT":
                 mention.presence = "present"
+            elif chunk.value == "nor" and _nor_has(clause, index):
+                mention.events.append(Event("unchanged", False, chunk))  # "has not grown, nor has the effusion"
             elif not _denied_change_of(clause, index, mention):
                 mention.presence, mention.presence_chunk = "absent", chunk
                 _was_known(clause, mention, chunk)
@@ -262,6 +264,17 @@ def _ends_in_or(clause: Clause, rest: list[Mention]) -> bool:
         if any(c.tag == "CONJ" and c.value == "or" for c in clause.chunks[one.last : two.first]):
             return True
     return False
+
+
+def _nor_has(clause: Clause, index: int) -> bool:
+    rest = clause.chunks[index + 1 :]
+    return (
+        len(rest) > 1
+        and rest[0].text in ("has", "have", "is", "are", "did", "does", "do")
+        and rest[1].text != "there"
+        and not any(c.tag in ("CHG", "NEGPOST", "VSEEN") for c in rest)
+        and any(c.tag == "CHG" and c.denied and c.value != "new" for c in clause.chunks[:index])
+    )
 
 
 def _denies_course(clause: Clause, last: Mention) -> bool:

@@ -122,7 +122,10 @@ def tokenize(text: str) -> list[Token]:
             continue
         if word == "ct" and (
             (tokens and tokens[-1].text in ("l", "r", "left", "right", "apical", "basal"))
-            or re.match(r"\s+(?:out|removed|in situ|in place|remains|pulled)\b", lowered[end : end + 12])
+            or re.match(
+                r"\s+(?:out|removed|in situ|in place|remains|pulled|removal|placement|insertion)\b",
+                lowered[end : end + 14],
+            )
         ):
             tokens += [Token("chest", start, end, glued), Token("tube", start, end, glued)]
             continue
