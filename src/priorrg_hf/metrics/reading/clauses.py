@@ -108,6 +108,7 @@ def split_clauses(chunks: list[Chunk]) -> list[list[Chunk]]:
             _side_takes_up(chunks, index)
             or (_new_sentence(chunks, index) and _says_something(parts[-1]))
             or _next_subject(chunks, index, parts)
+            or _full_sentence(chunks, index, parts)
         ):
             parts.append([])
         else:
@@ -130,6 +131,25 @@ def _next_subject(chunks: list[Chunk], index: int, parts: list[list[Chunk]]) -> 
     while position < len(chunks) and (chunks[position].tag in MODIFIERS or chunks[position].tag == "CONJ"):
         position += 1
     return position < len(chunks) and chunks[position].tag == "FIND"
+
+
+def _full_sentence(chunks: list[Chunk], index: int, parts: list[list[Chunk]]) -> bool:
+    """ ", and the right effusion has returned": a subject and a verb of its own, after a statement that has both."""
+    rest = chunks[index + 1 : index + 10]
+    if chunks[index].tag != "COMMA" or len(rest) < 3 or rest[0].text != "and":
+        return False
+    named = len(parts) > 1 or any(c.tag == "FIND" for c in parts[-1])
+    if not named or not any(c.tag in ("V", "CHG", "NEGCHG") for c in parts[-1]):
+        return False
+    position = 1
+    while position < len(rest) and (rest[position].tag in MODIFIERS or rest[position].tag == "NEG" and position == 1):
+        position += 1
+    if position + 1 >= len(rest) or rest[position].tag != "FIND":
+        return False
+    said = next((c for c in rest[position + 1 :] if c.tag not in ("NOW", "ADV")), rest[position])
+    return said.tag in ("V", "NOT", "NEGCHG", "HEDGEPOST", "NEGPOST") or (
+        said.tag == "CHG" and "v" in said.flags and rest[1].text == "the"
+    )
 
 
 def _joins_adjectives(chunks: list[Chunk], index: int) -> bool:
