@@ -555,7 +555,10 @@ def _deny_clause(chunks: list[Chunk], index: int) -> None:
         if following.tag == "SEP":
             break
     # Without a change the finding itself is denied or doubted: "I do not think that there is an effusion".
-    doubts = any(word in chunks[index].text for word in ("unlikely", "doubt", "certain", "sure", "clear"))
+    doubts = any(
+        word in chunks[index].text
+        for word in ("unlikely", "doubt", "certain", "sure", "clear", "difficult", "hard", "impossible", "unable")
+    )
     chunks[index].tag, chunks[index].value = ("HEDGE", "pre") if doubts else ("NEG", "pre")
     for following in chunks[index + 1 : index + 3]:
         if following.text in ("there", "is", "are", "there is", "there are"):

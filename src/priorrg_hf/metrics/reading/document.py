@@ -354,6 +354,12 @@ class Document:
             lung = self._lung_of(clause, index)
             if lung is None:
                 continue
+            if (
+                index
+                and clause.chunks[index - 1].text in ("was", "were", "had been")
+                and any(c.tag == "NOW" for c in clause.chunks[index + 1 :])
+            ):
+                continue  # "which was clear, now shows consolidation"
             side = _one_side(lung)
             if any(c.tag in ("NOW", "CHG") for c in clause.chunks[max(0, index - 3) : index]):
                 self.compares = True

@@ -442,6 +442,8 @@ def _look_back(clause: Clause) -> None:
         for mention in targets:
             if mention.presence == "absent" and value == "uncertain" and not whole:
                 continue
+            if value == "absent" and mention.is_device and _about_tip(clause, mention.first):
+                continue
             mention.presence, mention.presence_chunk = value, chunk
             if value == "absent":
                 _was_known(clause, mention, chunk)
