@@ -1,0 +1,596 @@
+"""A second author's made-up reports with known sections, written without sight of the parser or of the first generator.
+
+Each report is put together from a preamble, a context, a body and a tail, each drawn from many kinds, and then printed in one of many
+ways (wrapping, indentation, line ends, spaces, case). What a layout leaves open (such as whether "AP chest compared to ___:" opens a
+section) is kept out of `expected`, and the leak check still covers it.
+"""
+
+import random
+import re
+from dataclasses import dataclass, field
+
+SECTIONS = ("indication", "history", "comparison", "findings", "impression")
+
+
+@dataclass
+class MadeReport:
+    text: str
+    layout: str
+    expected: dict
+    body: list = field(default_factory=list)  # sentences of the report proper, which no context may hold
+
+
+@dataclass(frozen=True)
+class Words:
+    persons: tuple
+    complaints: tuple
+    questions: tuple
+    background: tuple
+    findings: tuple
+    openings: tuple
+    traps: tuple
+    inner: tuple
+    impressions: tuple
+    comparisons: tuple
+    titles: tuple
+    view_headers: tuple
+    advice: tuple
+    notices: tuple
+
+
+FIRST = Words(
+    persons=("___ year old man", "___-year-old woman", "___F", "___ yo M", "Elderly female", "Patient", "___ year old woman", "A ___-year-old male"),
+    complaints=(
+        "cough and fever", "shortness of breath", "new oxygen requirement", "chest pain radiating to the back", "history of effusion",
+        "AML and neutropenic fever", "CHF, s/p diuresis", "hypoxia, known left pleural effusion", "s/p CABG x 3", "right IJ line placement",
+        "altered mental status", "ESRD on HD", "metastatic breast cancer", "h/o COPD p/w dyspnea", "trauma, fall from ladder",
+    ),
+    questions=(
+        "Evaluate for pneumonia.", "Assess for interval change.", "? infiltrate", "r/o pneumothorax.", "Please evaluate for edema or effusion.",
+        "Any acute process?", "Eval tube position.", "Question free air.", "Rule out consolidation.", "Assess size of the left effusion.",
+        "Please assess for change in right apical pneumothorax after chest tube to water seal.", "Interval change?",
+    ),
+    background=(
+        "Recent CT showed a right lower lobe nodule.", "Known lung cancer with prior lobectomy.", "Now with worsening cough.",
+        "Smoker for 30 years.", "Transferred from outside hospital.", "Recently treated for pneumonia.", "On anticoagulation.",
+        "Presents after a motor vehicle collision.", "Positive PPD.", "Status post bronchoscopy today.",
+    ),
+    findings=(
+        "The lungs are clear.", "Lungs are well expanded and clear.", "There is no focal consolidation, pleural effusion, or pneumothorax.",
+        "Heart size is normal.", "The cardiac silhouette is moderately enlarged.", "Cardiomediastinal contours are stable.",
+        "No acute osseous abnormality is identified.", "Mild degenerative changes are seen in the thoracic spine.",
+        "A right internal jugular catheter terminates in the mid SVC.", "The endotracheal tube ends 4 cm above the carina.",
+        "Small bilateral pleural effusions persist.", "There is mild vascular congestion.", "Low lung volumes accentuate the hilar structures.",
+        "Bibasilar opacities likely reflect atelectasis.", "Median sternotomy wires are intact.", "Left-sided pacemaker leads are in standard position.",
+        "The aorta is tortuous and calcified.", "Retrocardiac opacity has slightly improved.", "No free air below the right hemidiaphragm.",
+        "Hilar contours are unremarkable.", "Surgical clips project over the left axilla.", "Enteric tube courses below the diaphragm, tip not imaged.",
+        "Opacity at the left base is new since ___.", "Mediastinal silhouette and pulmonary vasculature are within normal limits.",
+        "Interval placement of a left chest tube.", "Unchanged elevation of the right hemidiaphragm.", "Old healed rib fractures are noted on the left.",
+        "PICC line has been withdrawn.", "Multiple rounded nodules measure up to 1.5 cm.", "Osseous structures are diffusely demineralized.",
+    ),
+    openings=(
+        "As compared to the previous radiograph, there is no relevant change.", "In comparison with the study of ___, there is little change.",
+        "The patient is status post median sternotomy and CABG.", "Comparison is made to the prior study from ___.",
+        "Frontal and lateral views of the chest were obtained.", "Single portable upright view of the chest demonstrates low lung volumes.",
+        "PA and lateral chest radiographs show clear lungs.", "In comparison to the prior exam, the patient has been extubated.",
+        "AP portable upright view of the chest.", "Compared with ___, the left effusion has grown.", "Patient is rotated to the left.",
+        "Since ___, there has been interval removal of the feeding tube.", "Upright AP and lateral views of the chest were provided.",
+        "Portable AP chest film ___ at 5:12 is submitted.", "No previous images.", "The image is limited by motion.",
+    ),
+    traps=(
+        "There are no findings to suggest active tuberculosis.", "A left thyroid mass makes an impression on the trachea.",
+        "Given the history of trauma, a dedicated rib series could be helpful.", "The technique limits the assessment of the bases.",
+        "For comparison, the opacity measured 2 cm in ___.", "These findings were discussed with Dr. ___ at 10:40 a.m.",
+        "In view of the indication, a lateral view would be useful.", "No findings of recent fracture: the old deformity is unchanged.",
+        "By history the line was placed an hour ago.",
+    ),
+    inner=(
+        "LINES AND TUBES: A left PICC ends in the low SVC.", "OTHER: none.", "LUNGS: Clear.", "HEART: Mildly enlarged.",
+        "PLEURA: No effusion.", "BONES: No fracture.", "Mediastinum: Not widened.", "SUPPORT DEVICES: Unchanged.", "Upper abdomen: Unremarkable.",
+        "Lines/tubes: None.",
+    ),
+    impressions=(
+        "No acute cardiopulmonary process.", "No evidence of pneumonia.", "Mild pulmonary edema, improved.", "Stable left pleural effusion.",
+        "Right lower lobe pneumonia.", "Satisfactory position of the endotracheal tube.", "No pneumothorax after line placement.",
+        "Worsening bibasilar atelectasis.", "Findings consistent with congestive heart failure.", "Normal chest radiograph.",
+        "Increased opacity at the right base could be aspiration.", "No significant interval change.", "Cardiomegaly without edema.",
+        "Resolved right upper lobe collapse.",
+    ),
+    comparisons=(
+        "___.", "None.", "Chest radiograph from ___.", "Multiple prior studies, most recent ___.", "CT of the chest ___ and radiograph ___.",
+        "Radiographs from ___ through ___", "None available.", "Outside study dated ___ at 14:20.", "Prior exam on ___.",
+    ),
+    titles=(
+        "CHEST (PORTABLE AP)", "PA AND LATERAL CHEST RADIOGRAPHS", "CHEST RADIOGRAPH PERFORMED ON ___", "CHEST, PA AND LATERAL: ___", "AP CHEST, ___",
+        "CHEST RADIOGRAPH", "PORTABLE CHEST OF ___", "TYPE OF EXAMINATION: Chest, AP portable single view.", "EXAMINATION: CHEST (PA AND LAT)",
+        "EXAM: Chest frontal and lateral views.", "STUDY: Portable chest", "PROCEDURE: CHEST (SINGLE VIEW)", "CHEST TWO VIEWS",
+        "CHEST: ___", "DATE OF EXAM: ___",
+    ),
+    view_headers=(
+        "PA AND LATERAL VIEWS OF THE CHEST", "AP VIEW OF THE CHEST", "FRONTAL AND LATERAL CHEST RADIOGRAPHS", "PORTABLE AP CHEST RADIOGRAPH",
+        "SINGLE AP VIEW OF THE CHEST", "UPRIGHT PORTABLE CHEST RADIOGRAPH", "AP AND LATERAL VIEWS OF THE CHEST",
+    ),
+    advice=("Repeat radiograph in 6 weeks is advised.", "Chest CT may be obtained if clinically warranted.", "Short-term follow-up."),
+    notices=(
+        "The above was telephoned to ___ by ___ on ___ at 9:15 AM, 5 minutes after discovery.", "Dr. ___ paged at 11:02.",
+    ),
+)  # fmt: skip
+
+INDICATION = ("INDICATION", "REASON FOR EXAM", "REASON FOR EXAMINATION", "INDICATIONS", "CLINICAL INDICATION", "REASON FOR THE EXAM", "REASON FOR STUDY")
+HISTORY = ("HISTORY", "CLINICAL HISTORY", "CLINICAL INFORMATION", "PATIENT HISTORY")
+COMPARISON = ("COMPARISON", "COMPARISONS", "COMPARISON STUDY")
+FINDINGS = ("FINDINGS", "FINDINGS", "FINDING")
+IMPRESSION = ("IMPRESSION", "IMPRESSION", "IMPRESSIONS", "CONCLUSION")
+BOTH = ("FINDINGS AND IMPRESSION", "FINDINGS/IMPRESSION", "FINDINGS & IMPRESSION", "IMPRESSION AND FINDINGS")
+TECHNIQUE = ("TECHNIQUE", "TECHNIQUE", "VIEWS")
+TECHNIQUES = ("Chest PA and lateral.", "Portable AP upright.", "Single frontal view of the chest.", "Frontal and lateral radiographs of the chest.")
+MISSPELT = {
+    "INDICATION": "INDICTION", "FINDINGS": "FINDNGS", "IMPRESSION": "IMPRESION", "COMPARISON": "COMPARISION", "HISTORY": "HISTROY",
+}  # fmt: skip
+
+
+class Draft:
+    """Paragraphs of a report in order; each is a list of (header, sentences) that are printed without a blank line between."""
+
+    def __init__(self, rng, words, style):
+        self.rng, self.words, self.style = rng, words, style
+        self.paragraphs, self.expected, self.body = [], {}, []
+        self.number = 0
+
+    def pick(self, pool, low=1, high=1):
+        return self.rng.sample(pool, min(len(pool), self.rng.randint(low, high)))
+
+    def put(self, header, text, join=False):
+        (self.paragraphs[-1] if join and self.paragraphs else self.new()).append((header, text))
+
+    def new(self):
+        self.paragraphs.append([])
+        return self.paragraphs[-1]
+
+    def section(self, name, header, sentences, proper=None, join=False):
+        """A section whose text is `sentences`; `name` None leaves it out of what is expected, a tuple counts for several."""
+        text = " ".join(sentences)
+        for each in (name,) if isinstance(name, str) else name or ():
+            self.expected[each] = f"{self.expected[each]} {text}" if each in self.expected else text
+        if proper or (proper is None and name not in ("indication", "history", "comparison", None)):
+            self.body += sentences
+        self.put(header, text, join)
+
+    def more(self, name, sentences):
+        """Another paragraph of the section before."""
+        self.section(name, None, sentences, proper=True)
+
+    def free(self, sentences, join=False):
+        self.body += sentences
+        self.put(None, " ".join(sentences), join)
+
+    # context ---------------------------------------------------------------------------------------------------------
+
+    def reason(self):
+        rng, words = self.rng, self.words
+        kind = rng.randrange(6)
+        start = f"{rng.choice(words.persons)} with {rng.choice(words.complaints)}"
+        if kind == 0:
+            return [start + rng.choice((".", ""))]
+        if kind == 1:
+            return [start + ".", rng.choice(words.questions)]
+        if kind == 2:
+            return [start + ".", rng.choice(words.background), rng.choice(words.questions)]
+        if kind == 3:
+            question = rng.choice([q for q in words.questions if q[0].isalpha()])
+            return [f"{start}, {question[0].lower()}{question[1:]}"]
+        if kind == 4:
+            complaint = rng.choice(words.complaints)
+            return [complaint[0].upper() + complaint[1:] + ".", rng.choice(words.questions)]
+        return [rng.choice(words.questions)]
+
+    # body ------------------------------------------------------------------------------------------------------------
+
+    def describe(self, low=2, high=6, opening=0.5, trap=0.25):
+        sentences = self.pick(self.words.findings, low, high)
+        if self.rng.random() < trap:
+            sentences.insert(self.rng.randint(1, len(sentences)), self.rng.choice(self.words.traps))
+        if self.rng.random() < opening:
+            sentences.insert(0, self.rng.choice(self.words.openings))
+        return sentences
+
+    def conclude(self):
+        sentences = self.pick(self.words.impressions, 1, 3)
+        if len(sentences) > 1 and self.rng.random() < 0.5:
+            mark = self.rng.choice(("{}. ", "{}) ", "{}.  "))
+            sentences = [" ".join((mark.format(i + 1) + s).split()) for i, s in enumerate(sentences)]
+        return sentences
+
+
+# preambles -----------------------------------------------------------------------------------------------------------
+
+
+def pre_final(d):
+    d.put(None, "FINAL REPORT")
+
+
+def pre_final_title(d):
+    d.put(None, "FINAL REPORT")
+    d.put(None, d.rng.choice(d.words.titles), join=d.rng.random() < 0.5)
+
+
+def pre_title(d):
+    d.put(None, d.rng.choice(d.words.titles))
+
+
+def pre_none(d):
+    pass
+
+
+def pre_wet(d):
+    d.section(None, "WET READ", [f"___ ___ ___ {d.rng.randint(1, 12)}:{d.rng.randint(10, 59)} PM"])
+    d.free(d.pick(d.words.impressions, 1, 2), join=True)
+    d.put(None, "_" * 78, join=d.rng.random() < 0.7)
+    d.put(None, "FINAL REPORT")
+
+
+def pre_addendum(d):
+    d.section(None, "ADDENDUM", d.pick(d.words.impressions, 1, 1), proper=True)
+    d.put(None, "_" * 78)
+    d.put(None, "FINAL REPORT", join=True)
+
+
+# contexts ------------------------------------------------------------------------------------------------------------
+
+
+def ctx_indication(d):
+    d.section("indication", d.rng.choice(INDICATION), d.reason())
+
+
+def ctx_history(d):
+    d.section("history", d.rng.choice(HISTORY), d.reason())
+
+
+def ctx_both(d):
+    ctx_history(d)
+    d.section("indication", d.rng.choice(INDICATION), d.reason(), join=d.rng.random() < 0.3)
+
+
+def compare(d, join=False):
+    d.section("comparison", d.rng.choice(COMPARISON), [d.rng.choice(d.words.comparisons)], join=join)
+
+
+def technique(d, join=False):
+    d.section(None, d.rng.choice(TECHNIQUE), [d.rng.choice(TECHNIQUES)], join=join)
+
+
+def ctx_full(d):
+    ctx_indication(d)
+    technique(d)
+    compare(d)
+
+
+def ctx_tight(d):
+    ctx_indication(d)
+    compare(d, join=True)
+    if d.rng.random() < 0.5:
+        technique(d, join=True)
+
+
+def ctx_comparison_first(d):
+    compare(d)
+    d.section("indication", d.rng.choice(INDICATION), d.reason(), join=d.rng.random() < 0.4)
+
+
+def ctx_comparison_only(d):
+    compare(d)
+
+
+def ctx_none(d):
+    pass
+
+
+# bodies --------------------------------------------------------------------------------------------------------------
+
+
+def body_usual(d):
+    d.section("findings", d.rng.choice(FINDINGS), d.describe())
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+
+
+def body_paragraphs(d):
+    d.section("findings", d.rng.choice(FINDINGS), d.describe(1, 3))
+    d.more("findings", d.describe(1, 3, 0, 0.3))
+    if d.rng.random() < 0.4:
+        d.more("findings", d.describe(1, 2, 0, 0))
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+    if d.rng.random() < 0.4:
+        d.more("impression", d.pick(d.words.findings, 1, 2))
+
+
+def body_inner_headers(d):
+    d.section("findings", "FINDINGS", d.describe(0, 2, 0.5, 0) or ["The lungs are clear."])
+    for each in d.pick(d.words.inner, 2, 4):
+        d.section("findings", None, [each], proper=True, join=d.rng.random() < 0.7)
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_inner_only(d):
+    inner = d.pick(d.words.inner, 2, 4)
+    d.section("findings", "FINDINGS", [inner[0]])
+    for each in inner[1:]:
+        d.section("findings", None, [each], proper=True, join=True)
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+
+
+def body_combined(d):
+    d.section(("findings", "impression"), d.rng.choice(BOTH), d.describe())
+    if d.rng.random() < 0.3:
+        d.more(("findings", "impression"), d.conclude())
+
+
+def body_free_impression(d):
+    d.free(d.describe(opening=0.8))
+    if d.rng.random() < 0.4:
+        d.free(d.describe(1, 2, 0))
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+
+
+def body_free(d):
+    d.free(d.describe(opening=0.9))
+    if d.rng.random() < 0.5:
+        d.free(d.describe(1, 3, 0.2))
+
+
+def body_glued(d):
+    """No blank line between the context and the free text."""
+    d.free([d.rng.choice(d.words.openings[:2] + d.words.openings[4:9]), *d.pick(d.words.findings, 1, 4)], join=True)
+    if d.rng.random() < 0.6:
+        d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_impression_only(d):
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+
+
+def body_compared_impression(d):
+    d.section("impression", "IMPRESSION", [d.rng.choice(("AP chest compared to ___:", "PA and lateral chest compared to ___ through ___:"))])
+    d.more("impression", d.pick(d.words.findings, 2, 4))
+
+
+def body_findings_only(d):
+    d.section("findings", "FINDINGS", d.describe())
+
+
+def body_views(d):
+    d.section("findings", d.rng.choice(d.words.view_headers), d.describe(2, 5, 0, 0.3))
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+
+
+def body_title_then_impression(d):
+    d.put(None, d.rng.choice(d.words.titles))
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_empty_impression(d):
+    d.section("findings", "FINDINGS", d.describe())
+    d.section(None, "IMPRESSION", ["___."])
+
+
+def body_comparison_after(d):
+    d.section("findings", "FINDINGS", d.describe())
+    if "comparison" not in d.expected:
+        compare(d)
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_impression_first(d):
+    d.section("impression", d.rng.choice(IMPRESSION), d.conclude())
+    d.section("findings", "FINDINGS", d.describe())
+
+
+# tails ---------------------------------------------------------------------------------------------------------------
+
+
+def tail_none(d):
+    pass
+
+
+def tail_notice(d):
+    d.section(None, d.rng.choice(("NOTIFICATION", "NOTIFICATIONS")), [d.rng.choice(d.words.notices)])
+
+
+def tail_advice(d):
+    header = d.rng.choice(("RECOMMENDATION", "RECOMMENDATIONS", "RECOMMENDATION(S)"))
+    d.section(None, header, [d.rng.choice(d.words.advice)], join=d.rng.random() < 0.3)
+
+
+def tail_addendum(d):
+    d.section(None, "ADDENDUM", d.pick(d.words.findings, 1, 2), proper=True)
+
+
+def tail_signature(d):
+    d.put(
+        None,
+        d.rng.choice(
+            ("Electronically signed by: ___, MD", "Dictated by: ___", "SIGNED BY: ___ ___, M.D.", "APPROVED BY: DR. ___", "Reported by: Dr. ___")
+        ),
+    )
+
+
+PREAMBLES = (pre_final, pre_final, pre_final_title, pre_final_title, pre_title, pre_none, pre_wet, pre_addendum)
+CONTEXTS = (ctx_indication, ctx_history, ctx_both, ctx_full, ctx_full, ctx_tight, ctx_comparison_first, ctx_comparison_only, ctx_none)
+BODIES = (
+    body_usual, body_usual, body_paragraphs, body_inner_headers, body_inner_only, body_combined, body_free_impression, body_free, body_glued,
+    body_impression_only, body_compared_impression, body_findings_only, body_views, body_title_then_impression, body_empty_impression,
+    body_comparison_after, body_impression_first,
+)  # fmt: skip
+TAILS = (tail_none, tail_none, tail_none, tail_notice, tail_advice, tail_addendum, tail_signature)
+
+
+# printing ------------------------------------------------------------------------------------------------------------
+
+
+def head_plain(d, header):
+    return header + ":" + d.rng.choice((" ", "  ", "   "))
+
+
+def head_title(d, header):
+    return header.capitalize() + ": "
+
+
+def head_lower(d, header):
+    return header.lower() + ": "
+
+
+def head_own_line(d, header):
+    return header + ":\n"
+
+
+def head_own_line_gap(d, header):
+    return header + ":\n\n"
+
+
+def head_bare_line(d, header):
+    return header + "\n"
+
+
+def head_dash(d, header):
+    return header + d.rng.choice((" - ", " -- ", " – "))
+
+
+def head_markdown(d, header):
+    return f"## {header.title()}\n\n"
+
+
+def head_bold(d, header):
+    return f"**{header.title()}:** "
+
+
+def head_bold_line(d, header):
+    return f"**{header}**\n"
+
+
+def head_numbered(d, header):
+    d.number += 1
+    return f"{d.number}. {header}: "
+
+
+def head_underlined(d, header):
+    return f"{header}\n{'-' * len(header)}\n"
+
+
+def head_misspelt(d, header):
+    for right, wrong in MISSPELT.items():
+        if header == right and d.rng.random() < 0.5:
+            header = wrong
+    return header + ": "
+
+
+def head_spaced(d, header):
+    return header + " : "
+
+
+def head_marked(d, header):
+    return header + " ___: "
+
+
+def head_hash(d, header):
+    return "# " + header + ": "
+
+
+HEADS = (head_plain,) * 6 + (
+    head_title, head_lower, head_own_line, head_own_line_gap, head_bare_line, head_dash, head_markdown, head_bold, head_bold_line,
+    head_numbered, head_underlined, head_misspelt, head_spaced, head_marked, head_hash,
+)  # fmt: skip
+
+
+def wrap(text, width):
+    lines, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def print_report(d, head, rng):
+    width = rng.choice((48, 64, 70, 76, 82, 10_000))
+    indent = rng.choice(("", " ", " ", " ", "    ", "\t"))
+    gap = rng.choice(("", " ", " ", " \n ", "\n"))
+    flat = False
+    pieces = []
+    for paragraph in d.paragraphs:
+        lines = []
+        for header, text in paragraph:
+            before = head(d, header) if header else ""
+            *own, last = before.split("\n")
+            lines += own + (wrap(last + text, width) if text or last else [])
+        pieces.append("\n".join(indent + line if line else line for line in lines))
+    text = ("\n" + gap + "\n").join(pieces) + rng.choice(("", "\n"))
+    if head is head_plain and rng.random() < 0.08:
+        flat = True
+        text = " ".join(text.split())
+    return text, flat
+
+
+def finish(text, d, rng):
+    """Case, line ends and spaces; what is expected follows the case."""
+    expected = {name: " ".join(value.split()) for name, value in d.expected.items()}
+    body = list(d.body)
+    if rng.random() < 0.06:
+        text, expected, body = text.upper(), {k: v.upper() for k, v in expected.items()}, [b.upper() for b in body]
+    change = rng.random()
+    if change < 0.12:
+        text = text.replace("\n", "\r\n")
+    elif change < 0.2:
+        odd = rng.choice("\u00a0\u2009\u2002\u3000\u202f")
+        text = re.sub(" ", lambda m: odd if rng.random() < 0.3 else " ", text)
+    elif change < 0.22:
+        text = "\ufeff" + text
+    expected = {k: v for k, v in expected.items() if k not in ("findings", "impression") or re.search("[A-Za-z]", v)}
+    return text, expected, body
+
+
+def sensible(context, body):
+    """Flattened or glued free text needs a context before it, else the layout says nothing new."""
+    return not (body is body_glued and context in (ctx_none, ctx_comparison_only))
+
+
+def make_report(seed, words=FIRST):
+    rng = random.Random(seed)
+    while True:
+        pre, context, body, tail = (rng.choice(pool) for pool in (PREAMBLES, CONTEXTS, BODIES, TAILS))
+        head = rng.choice(HEADS)
+        if sensible(context, body):
+            break
+    d = Draft(rng, words, head)
+    for part in (pre, context, body, tail):
+        part(d)
+    text, flat = print_report(d, head, rng)
+    text, expected, sentences = finish(text, d, rng)
+    layout = " ".join(p.__name__ for p in (pre, context, body, tail, head)) + (" flat" if flat else "")
+    open_sections = set()
+    if flat and body in (body_free_impression, body_free, body_glued):
+        # Without line breaks nothing tells where a comparison ends and free text starts.
+        open_sections.add("comparison")
+    report = MadeReport(text, layout, expected, sentences)
+    report.open = open_sections
+    return report
+
+
+def score(parse, reports):
+    """Share of exact sections, share of reports with all sections exact, leaked sentences and the reports that went wrong."""
+    right = dict.fromkeys(SECTIONS, 0)
+    wrong, leaks, total = [], [], 0
+    for report in reports:
+        total += 1
+        found = parse(report.text)
+        missed = [s for s in SECTIONS if s not in report.open and found.get(s) != report.expected.get(s)]
+        for s in SECTIONS:
+            right[s] += s not in missed
+        context = " ".join((found.get("indication") or "", found.get("history") or ""))
+        expected_context = " ".join((report.expected.get("indication") or "", report.expected.get("history") or ""))
+        leaked = [s for s in report.body if s in context and s not in expected_context]
+        if leaked:
+            leaks.append((report, leaked))
+        if missed:
+            wrong.append((report, missed, found))
+    return {s: right[s] / total for s in SECTIONS}, 1 - len(wrong) / total, leaks, wrong
