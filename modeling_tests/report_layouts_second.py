@@ -571,6 +571,8 @@ def make_report(seed, words=FIRST):
     if flat and body in (body_free_impression, body_free, body_glued):
         # Without line breaks nothing tells where a comparison ends and free text starts.
         open_sections.add("comparison")
+    if body is body_views and head in (head_bare_line, head_bold_line, head_underlined, head_markdown):
+        open_sections.add("findings")  # without a colon it may as well be the title of the examination
     report = MadeReport(text, layout, expected, sentences)
     report.open = open_sections
     return report

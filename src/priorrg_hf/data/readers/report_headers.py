@@ -135,9 +135,15 @@ _PATTERNS = [
 
 # "PA AND LATERAL VIEWS OF THE CHEST:", "CHEST, PORTABLE AP:", "FRONTAL RADIOGRAPH OF THE CHEST:" stand where FINDINGS would
 _VIEW_TITLE = re.compile(
-    r"^(?!.*\bWALL\b)(?=.*\b(?:CHEST|THORAX|CXR)\b)(?=.*\b(?:VIEWS?|AP|PA|PORTABLE|FRONTAL|LATERAL|LAT|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|FILMS?|UPRIGHT|SUPINE|SINGLE|CXR|"
+    r"^(?!.*\b(?:WALL|COMPARED)\b)(?=.*\b(?:CHEST|THORAX|CXR)\b)(?=.*\b(?:VIEWS?|AP|PA|PORTABLE|FRONTAL|LATERAL|LAT|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|FILMS?|UPRIGHT|SUPINE|SINGLE|CXR|"
     r"TWO|ONE|\d)\b)[A-Z0-9 ,/&().#_'-]+$"
 )
+# the words of such a title in small letters, where a sentence must not pass for one
+VIEW_WORD = (
+    r"(?:chest|thorax|cxr|views?|ap|pa|and|portable|frontal|lateral|lat|radiographs?|x-?rays?|films?|upright|erect|supine|semi-?upright|semi-?erect"
+    r"|single|one|two|2|1|a|an|the|of|bedside)"
+)
+_VIEW_WORDS = re.compile(rf"{VIEW_WORD}(?:[ ,&/()-]+{VIEW_WORD})+[ )]*", re.IGNORECASE)
 _ANATOMY = re.compile(
     r"\b(?:LUNGS?|PLEURAL?|HEART|CARDI\w+|MEDIASTIN\w+|HIL(?:A|AR|UM)|BON(?:ES?|Y)|OSSEOUS|SKELET\w+|SPINE|RIBS?|CHEST WALL"
     r"|SOFT TISSUES?|LINES?|TUBES?|DEVICES?|CATHETERS?|HARDWARE|AIRWAYS?|TRACHEA\w*|DIAPHRAGM\w*|ABDOM\w+|VESSELS"
@@ -196,13 +202,34 @@ def find_header(words: str, exact: bool = False) -> Header | None:
         header = _named(_normal(head)) if separator and len(rest.split()) <= 5 else None
         if header is not None and header.kind != "weak":
             return header
-    if _VIEW_TITLE.match(_SPACE.sub(" ", words).strip(" .")):
+    if is_view_title(words):
         return Header(("findings",), "weak")
     if capitals and " " not in name and len(name) >= 6:
-        close = difflib.get_close_matches(name, _MAIN_WORDS, n=1, cutoff=0.86)
+        swapped = [word for word in _MAIN_WORDS if word[0] == name[0] and sorted(word) == sorted(name)]  # "HISTROY"
+        close = swapped or difflib.get_close_matches(name, _MAIN_WORDS, n=1, cutoff=0.86)
         if close and not _ANATOMY.search(words):
             return _named(close[0])
     return Header((), "label") if is_label(words + ":") else None
+
+
+def is_view_title(words: str) -> bool:
+    """Whether words name the views of an examination and nothing else: `PA AND LATERAL VIEWS OF THE CHEST`, `Portable chest radiograph`.
+
+    A title that runs into a header, as where line breaks are lost (`CHEST RADIOGRAPH COMPARISON`), is none.
+    """
+    words = _SPACE.sub(" ", words).strip(" .*_")
+    if not words.isupper():
+        return _VIEW_WORDS.fullmatch(words) is not None and _VIEW_TITLE.match(words.upper()) is not None
+    if not _VIEW_TITLE.match(words):
+        return False
+    parts = words.split(" ")
+    tails = (_named(_normal(" ".join(parts[start:]))) for start in range(1, len(parts)))
+    return not any(header is not None and header.sections and header.kind != "weak" for header in tails)
+
+
+def has_anatomy(words: str) -> bool:
+    """Whether words name an organ or a device, as the labels within findings do."""
+    return _ANATOMY.search(words) is not None
 
 
 def is_label(line: str) -> bool:
@@ -231,7 +258,7 @@ def _named(name: str) -> Header | None:
     if (
         len(parts) == 1
         and len(words := name.split()) == 2
-        and all(word in _KNOWN and _KNOWN[word].sections for word in words)
+        and all(word in _KNOWN and _KNOWN[word].sections and not _KNOWN[word].kind for word in words)
     ):
         parts = words  # "FINDINGS IMPRESSION"
     if len(parts) > 1:

@@ -17,7 +17,17 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from .report_headers import ADDENDUM, CONTEXT, PRELIMINARY, Header, find_header, is_label
+from .report_headers import (
+    ADDENDUM,
+    CONTEXT,
+    PRELIMINARY,
+    VIEW_WORD,
+    Header,
+    find_header,
+    has_anatomy,
+    is_label,
+    is_view_title,
+)
 
 
 # What may stand before a header: "## ", "2. ", "**", "> ". Leading blanks are one at most by then; bounds keep the time linear.
@@ -35,7 +45,7 @@ _LINE_DASH = re.compile(
     re.MULTILINE,
 )
 _VIEWS_BEHIND = re.compile(
-    r"(?:(?:chest|thorax|pa|ap|lateral|lat|and|portable|x-?ray|cxr|radiograph|2|two|views?)\b[ ]?)+(?:[ ]{0,3}[-–—:]+[ ]*|(?=\n)|\Z)",
+    r"(?:(?:chest|thorax|pa|ap|lateral|lat|and|portable|x-?ray|cxr|radiograph|2|two|views?)\b[ ]?)+(?:[ ]{0,3}[-–—:]+[ ]*|(?=\n(?-i:(?![ ]*[a-z])))|\Z)",
     re.IGNORECASE,
 )
 _LINE_CAPITALS = re.compile(
@@ -51,6 +61,10 @@ _LINE_ALONE = re.compile(
 _INLINE = re.compile(
     r"(?<=[A-Za-z0-9%\"'/*.?!;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
     r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__)?[ ]*"
+)
+# the views within a line, as where line breaks are lost; without a full stop before them only in capitals
+_INLINE_VIEWS = re.compile(
+    rf"(?:(?<=[.?!;:_])[ ]+|[ ](?=[A-Z]{{2,}} |A |[A-Z-]+:))((?i:{VIEW_WORD})(?:(?:[ ]|,[ ]|[ ]?[&/-][ ]?)(?i:{VIEW_WORD})\b){{1,11}})[ ]?:(?!\d)[ ]*"
 )
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
@@ -100,6 +114,11 @@ _ORGAN_START = re.compile(
 # what an examination was; in a comparison it may stand
 _VIEWS_START = re.compile(
     r"(?:a |an |the )?(?:single|portable|frontal|upright|supine|semi\w*|ap|pa|two|one|lateral)\b.{0,60}\b(?:views?|radiographs?|images?|film|chest)\b",
+    re.IGNORECASE,
+)
+_VIEWS_TAKEN = re.compile(
+    _VIEWS_START.pattern
+    + r".{0,30}\b(?:(?:is|are|was|were) (?:obtained|provided|submitted|acquired|performed|reviewed)|shows?|demonstrates?|reveals?)\b",
     re.IGNORECASE,
 )
 _REPORT_CLAIM = re.compile(
@@ -199,11 +218,12 @@ def _marks(text: str) -> list[_Mark]:
         for match in pattern.finditer(text):
             time_of_day = match.re is _LINE_HEADER and match[2].isdigit()
             header = find_header(match[1], exact=time_of_day)
-            if header is not None and not _is_wrapped_prose(text, match, header):
+            if header is not None and not _is_wrapped_prose(text, match, header) and not _runs_into_label(match[1]):
                 marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_DASH.finditer(text):
         header = find_header(match[1], exact=match[1].islower())
-        if header is not None and header.kind not in ("label", "weak"):
+        is_title = header is not None and header.kind == "weak" and match[1].isupper() and is_view_title(match[1])
+        if header is not None and (is_title or header.kind not in ("label", "weak")):
             views = _VIEWS_BEHIND.match(text, match.end())  # "FINDINGS - CHEST"
             marks.append(_Mark(match.start(), views.end() if views else match.end(), header))
     for match in _LINE_MARKED.finditer(text):
@@ -218,6 +238,11 @@ def _marks(text: str) -> list[_Mark]:
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
     marks += _marks_within(text)
+    marks += [
+        _Mark(match.start(), match.end(), Header(("findings",), "weak"))
+        for match in _INLINE_VIEWS.finditer(text)
+        if is_view_title(match[1])
+    ]
     marks += [_Mark(match.start(), match.end(), Header((), "end")) for match in _FINAL.finditer(text)]
     marks += [_Mark(match.start(), match.end(), Header((), "end")) for match in _SIGNATURE.finditer(text)]
     marks += [_Mark(match.start(), match.end(), Header((), "rule")) for match in _RULE.finditer(text)]
@@ -233,12 +258,21 @@ def _behind(text: str, position: int) -> str:
     return text[max(0, position - 60) : position].rstrip(" ")
 
 
+def _runs_into_label(words: str) -> bool:
+    """`FINDINGS - BONES:`, of which the part before the dash is the header."""
+    head, dash, rest = words.partition(" - ")
+    return bool(dash) and has_anatomy(rest) and not has_anatomy(head)
+
+
 def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
     """Whether a line that begins with one word in small letters goes on with a sentence of the line before."""
     words = match[1]
     plain = not text[match.start() : match.start(1)].strip()
     alone = text[match.end() : match.end() + 1] == "\n"
-    if header.kind == "label" or not words[0].islower() or not plain or alone or " " in words.strip():
+    if header.kind == "label" or not words[0].islower() or not plain or alone:
+        return False
+    is_time = words[-1:].isdigit() and text[match.end() : match.end() + 1].isdigit()  # "discussed with Dr. ___ at 10:40"
+    if " " in words.strip() and header.kind != "weak" and not is_time:
         return False
     before = _behind(text, match.start()).rstrip("\n").rstrip(" ")
     line = before.rpartition("\n")[2]
@@ -311,7 +345,9 @@ def _resolved(text: str, marks: list[_Mark]) -> list[_Mark]:
                 set(later.header.sections) & {"indication", "history"} or later.header.kind == "technique"
                 for later in marks[number + 1 :]
             )
-            if has_findings or context_follows or not _says_something(text[mark.end : end]):
+            if result and "impression" in result[-1].header.sections and not text[result[-1].end : mark.start].strip():
+                mark = _Mark(mark.start, mark.end, Header((), "title"))  # "IMPRESSION: AP CHEST:"
+            elif has_findings or context_follows or not _says_something(text[mark.end : end]):
                 mark = _Mark(mark.start, mark.end, Header((), "title" if has_findings else "end"))
         result.append(mark)
     return result
@@ -420,11 +456,17 @@ def _context_body(body: str, reported: bool, views: bool) -> str:
     return kept
 
 
+def _asks(paragraph: str, start: int) -> bool:
+    """Whether the sentence that begins here, over its line breaks, ends in a question mark."""
+    return re.match(r"[^.?!:;]{0,200}\?", paragraph[start : start + 201]) is not None
+
+
 def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool) -> str:
     """The sentences before the first that reads like a report; the first itself is believed where it stands behind its header."""
     paragraph = paragraph.strip()
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(paragraph))]
     ends = 0  # of sentences, so far
+    capitals = paragraph.isupper()
     for number, start in enumerate(starts):
         end = starts[number + 1] if number + 1 < len(starts) else len(paragraph)
         before = paragraph[max(0, start - 60) : start]
@@ -432,10 +474,14 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
         ends += start > 0 and before.rstrip()[-1:] in ".?!"
         sentence = _SPACE.sub(" ", paragraph[start : end + 120]).strip()  # a line may end before its first words do
         whole = _SPACE.sub(" ", paragraph[start:end]).strip()
-        if (number == 0 and keep_first) or not sentence or whole.endswith("?") or not (ended or sentence[0].isupper()):
+        if (number == 0 and keep_first) or not sentence or _asks(paragraph, start):
+            continue
+        if not ended and (capitals or not sentence[0].isupper()):  # in capitals a line says nothing about where sentences begin
             continue
         claims = _REPORT_CLAIM.search(whole) is not None
         if is_label(sentence) or (ended and claims):
+            return paragraph[:start]
+        if not ended and _VIEWS_TAKEN.match(sentence):
             return paragraph[:start]
         if ends == 0 and views:
             continue  # "No relevant priors.", "PA and lateral chest of ___."
