@@ -568,7 +568,7 @@ def make_report(seed, words=FIRST):
     text, expected, sentences = finish(text, d, rng)
     layout = " ".join(p.__name__ for p in (pre, context, body, tail, head)) + (" flat" if flat else "")
     open_sections = set()
-    if flat and body in (body_free_impression, body_free, body_glued):
+    if flat and body in (body_free_impression, body_free, body_glued, body_title_then_impression):
         # Without line breaks nothing tells where a comparison ends and free text starts.
         open_sections.add("comparison")
     if body is body_views and head in (head_bare_line, head_bold_line, head_underlined, head_markdown):

@@ -202,6 +202,8 @@ def find_header(words: str, exact: bool = False) -> Header | None:
         header = _named(_normal(head)) if separator and len(rest.split()) <= 5 else None
         if header is not None and header.kind != "weak":
             return header
+    if capitals and (header := _behind_title(words)) is not None:
+        return header
     if is_view_title(words):
         return Header(("findings",), "weak")
     if capitals and " " not in name and len(name) >= 6:
@@ -213,18 +215,22 @@ def find_header(words: str, exact: bool = False) -> Header | None:
 
 
 def is_view_title(words: str) -> bool:
-    """Whether words name the views of an examination and nothing else: `PA AND LATERAL VIEWS OF THE CHEST`, `Portable chest radiograph`.
-
-    A title that runs into a header, as where line breaks are lost (`CHEST RADIOGRAPH COMPARISON`), is none.
-    """
+    """Whether words name the views of an examination and nothing else: `PA AND LATERAL VIEWS OF THE CHEST`, `Portable chest radiograph`."""
     words = _SPACE.sub(" ", words).strip(" .*_")
     if not words.isupper():
         return _VIEW_WORDS.fullmatch(words) is not None and _VIEW_TITLE.match(words.upper()) is not None
-    if not _VIEW_TITLE.match(words):
-        return False
-    parts = words.split(" ")
-    tails = (_named(_normal(" ".join(parts[start:]))) for start in range(1, len(parts)))
-    return not any(header is not None and header.sections and header.kind != "weak" for header in tails)
+    return _VIEW_TITLE.match(words) is not None and _behind_title(words) is None
+
+
+def _behind_title(words: str) -> Header | None:
+    """The header that a title runs into where line breaks are lost: `CHEST RADIOGRAPH COMPARISON`."""
+    parts = words.split()
+    for start in range(1, min(len(parts), 15)):
+        if parts[start] != "COMPARED" and _VIEW_TITLE.match(" ".join(parts[:start]).strip(" .")):
+            header = _named(_normal(" ".join(parts[start:])))
+            if header is not None and header.sections and not header.kind:
+                return header
+    return None
 
 
 def has_anatomy(words: str) -> bool:

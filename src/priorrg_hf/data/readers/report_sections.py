@@ -276,6 +276,8 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
         return False
     before = _behind(text, match.start()).rstrip("\n").rstrip(" ")
     line = before.rpartition("\n")[2]
+    if is_time and before[-1:] not in (*".?!", ""):
+        return True
     return (
         not _behind(text, match.start()).endswith(("\n\n", "\n \n"))
         and bool(line)
@@ -283,6 +285,13 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
         and ":" not in line
         and not line.isupper()
     )
+
+
+def _ends_open(text: str, position: int) -> bool:
+    """Whether the line before is one in capitals that a sentence runs over."""
+    before = _behind(text, position)
+    line = before[:-1].rpartition("\n")[2].rstrip(" ")
+    return bool(line) and line.isupper() and len(line.split()) > 2 and line[-1] not in ".?!:;_-="
 
 
 def _marks_alone(text: str) -> list[_Mark]:
@@ -300,8 +309,10 @@ def _marks_alone(text: str) -> list[_Mark]:
             continue  # capitals without a colon are text as well: "COPD"
         if "," in words and header.kind != "weak" and find_header(words, exact=True) is None:
             continue  # "PRIOR RADIOGRAPH ___, CT ___."
-        if header.kind == "weak":
+        if header.kind == "weak" and not re.search(r"[-–—][ ]*$", match[0]):
             header = Header((), "title")
+        if words.isupper() and match[0].rstrip().endswith(".") and _ends_open(text, match.start()):
+            continue  # "WITH ALTERED MENTAL / STATUS."
         if not words.isupper():
             before = _behind(text, match.start())
             opened = (
