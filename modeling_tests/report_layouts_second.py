@@ -423,6 +423,193 @@ BODIES = (
 TAILS = (tail_none, tail_none, tail_none, tail_notice, tail_advice, tail_addendum, tail_signature)
 
 
+# second batch: other words, other parts ------------------------------------------------------------------------------
+
+SECOND = Words(
+    persons=("A ___-year-old woman", "This is a ___-year-old man", "Male", "___-year-old patient", "Woman, ___ years,", "___ M", "Infant", "Pt"),
+    complaints=(
+        "hemoptysis", "leukocytosis", "pleuritic chest pain", "sepsis of unknown source", "a history of sarcoidosis", "weakness", "tachypnea",
+        "new Dobhoff tube", "left chest tube removal this morning", "cirrhosis and increasing O2 requirement", "atrial fibrillation with RVR",
+        "syncope", "multiple myeloma", "HIV and night sweats", "esophageal perforation status post stent", "a cardiac arrest", "lung nodules",
+    ),
+    questions=(
+        "Assess for CHF.", "Look for infiltrate.", "Evaluate lines.", "Is there pneumonia?", "Confirm NG tube placement.", "Pneumothorax?",
+        "Please comment on any change in the pleural effusions.", "Check for volume overload.", "eval for ptx", "Concern for aspiration.",
+        "Pre-operative evaluation.", "Follow up right lower lobe opacity seen last week.", "Question widened mediastinum.", "Query fracture.",
+    ),
+    background=(
+        "Intubated last night.", "Had thoracentesis yesterday.", "Chest tube was placed on ___.", "Febrile to 102.3.", "WBC 18.4.", "Immunosuppressed.",
+        "Echo with EF of 20%.", "Symptoms for two weeks.", "No fever.", "Lungs with crackles at both bases on exam.", "History of TB exposure.",
+        "Heart failure admission in ___.", "Abnormal lung exam.", "Outside CT reported a left hilar mass.",
+    ),
+    findings=(
+        "Moderate cardiomegaly is unchanged.", "Dual-lumen dialysis catheter ends in the right atrium.", "Tracheostomy tube in standard placement.",
+        "Dense consolidation in the lingula persists.", "Heterogeneous opacification in the right lower lung is worse.", "Right pleural drain is still in place.",
+        "Nasogastric tube passes into the stomach and out of view.", "Trace fluid is seen in the minor fissure.", "Aortic knob calcification is noted.",
+        "Emphysema is severe.", "Lines are in place.", "Kyphosis limits evaluation of the apices.", "Vascular engorgement has resolved.",
+        "Upper lungs are relatively clear.", "An azygos fissure is incidentally seen.", "No rib fracture is visible.", "Lung volumes are low.",
+        "Blunting of the left costophrenic angle suggests a small effusion.", "Pulmonary vessels are not engorged.", "Hiatal hernia is moderate in size.",
+        "Tip of the Swan-Ganz catheter projects over the main pulmonary artery.", "Pneumomediastinum is decreasing.", "Left lower lobe is still collapsed.",
+        "Mild to moderate interstitial edema is present.", "Breast implants are noted.", "Subcutaneous air in the neck is less.", "Bones are intact.",
+        "Cervical fusion hardware is partly imaged.", "Two views show no pneumonia.", "Nodular density over the fifth anterior rib may be a nipple shadow.",
+    ),
+    openings=(
+        "Comparison to ___.", "In comparison with the earlier study of this date, the ET tube has been pulled back.", "As compared to the previous radiograph, the ventilation has improved.",
+        "Semi-upright portable view of the chest provided.", "One portable AP view of the chest.", "Exam is limited by patient rotation.",
+        "The patient is status post right upper lobectomy.", "The patient has taken a better inspiration.", "Two frontal images of the chest were reviewed.",
+        "When compared to ___, there is a new small right effusion.", "Assessment of the bases is limited by overlying soft tissue.",
+        "PA and lateral views of the chest provided demonstrate no focal consolidation.", "Redemonstrated is a large hiatal hernia.",
+        "Right-sided Port-A-Cath tip terminates in the low SVC.", "Evaluation is limited.", "The previously seen right effusion is no longer visible.",
+    ),
+    traps=(
+        "Clinical correlation is advised given the stated indication.", "No prior studies are available for comparison.", "Recommend comparison with outside images.",
+        "The examination is otherwise unremarkable.", "No other findings.", "Dr. ___ was notified at 15:05 on ___.", "Conclusion of the drainage was uneventful.",
+        "Technique is suboptimal.", "See above remarks on the lines.", "Impression upon the esophagus by the arch is usual.",
+        "Please note that the history given was chest pain.", "These results were called to the ICU at 4:10 p.m.", "Wet clothes overlie the neck.",
+    ),
+    inner=(
+        "TUBES/LINES: ET tube 5 cm above the carina.", "CARDIOMEDIASTINAL: Stable.", "LUNGS AND PLEURA: No change.", "Bones: Osteopenia.",
+        "Soft tissues: Normal.", "AIRWAYS: Patent.", "DEVICES: AICD.", "Lungs/pleura: Small effusions.", "UPPER ABDOMEN: Gastric distention.", "HILA: Prominent.",
+        "Heart size: Upper normal.", "CHEST WALL: Surgical clips.",
+    ),
+    impressions=(
+        "Mild cardiomegaly.", "Limited study with no definite pneumonia.", "Left lower lobe collapse, unchanged.", "ET tube in good position.",
+        "Small right apical pneumothorax.", "Multifocal pneumonia.", "Appropriately positioned PICC.", "No radiographic evidence of tuberculosis.",
+        "Findings as above.", "New opacity in the lingula, concerning for pneumonia.", "Pulmonary vascular congestion.", "Clear lungs.",
+        "Dobhoff tube in the stomach.", "Interval resolution of edema.", "Enlarging mass in the left upper lobe.",
+    ),
+    comparisons=(
+        "Comparison is made with chest radiograph ___.", "Chest x-ray ___ at 05:30.", "Chest radiographs ___, ___, and ___.", "No prior.", "Prior chest CT of ___.",
+        "Same-day radiograph at 4:32 a.m.", "PA and lateral chest radiograph of ___.", "Not available", "___ chest radiograph, ___ CT torso", "CXR ___.",
+    ),
+    titles=(
+        "SINGLE FRONTAL VIEW OF THE CHEST", "PORTABLE AP CHEST FILM ___ AT 5:20 A.M.", "EXAMINATION:  CHEST (PORTABLE AP) PORT. LINE PLACEMENT", "CHEST, SINGLE AP FILM",
+        "CHEST X-RAY DATED ___", "RADIOGRAPHS OF THE CHEST", "STUDY:  PA and lateral chest radiograph.", "CHEST PORT. LINE PLACEMENT", "TWO-VIEW CHEST",
+        "DATE: ___", "AP AND LATERAL CHEST FILMS, ___", "CHEST, TWO VIEWS, ___", "EXAM: CHEST RADIOGRAPHS", "PORTABLE CHEST, ___", "CXR",
+    ),
+    view_headers=(
+        "PORTABLE CHEST", "CHEST, PA AND LATERAL", "CHEST, SINGLE AP PORTABLE VIEW", "TWO VIEWS OF THE CHEST", "SUPINE PORTABLE CHEST RADIOGRAPH",
+        "PORTABLE SEMI-UPRIGHT RADIOGRAPH OF THE CHEST", "AP UPRIGHT AND LATERAL VIEWS OF THE CHEST", "FRONTAL VIEW OF THE CHEST",
+    ),
+    advice=("Follow-up to resolution.", "Advance the tube by 5 cm.", "Non-emergent chest CT is recommended.", "Repeat PA view with nipple markers."),
+    notices=(
+        "Findings were discussed with Dr. ___ by Dr. ___ by telephone at 3:12 p.m. on ___.", "The impression was entered by ___ into the dashboard.",
+    ),
+)  # fmt: skip
+
+
+def pre_wet_two(d):
+    """A preliminary read with lines of its own, closed by a rule."""
+    d.put(d.rng.choice(("PRELIMINARY REPORT", "PFI", "WET READ VERSION #1", "PROVISIONAL FINDINGS IMPRESSION (PFI)")), "___ ___ 7:12 AM")
+    d.free(d.describe(1, 2, 0, 0), join=True)
+    d.put(None, "_" * 70)
+    d.put(None, "FINAL REPORT")
+    d.put(None, d.rng.choice(d.words.titles))
+
+
+def pre_exam_date(d):
+    d.put(None, "FINAL REPORT")
+    d.put("EXAMINATION", d.rng.choice(("CHEST (PA AND LAT)", "Chest radiograph", "CHEST (PORTABLE AP)")))
+    d.put("DATE", "___", join=True)
+
+
+def ctx_examination(d):
+    d.put("EXAMINATION", d.rng.choice(("Chest, PA and lateral", "CHEST (SINGLE VIEW)", "Portable chest radiograph")))
+    ctx_full(d)
+
+
+def ctx_two_reasons(d):
+    """A request that is repeated in the report: both count, in order."""
+    d.section("indication", "REASON FOR THIS EXAMINATION", d.reason())
+    d.section("indication", "INDICATION", d.reason())
+
+
+def ctx_everything(d):
+    technique(d)
+    ctx_history(d)
+    compare(d)
+    d.section("indication", d.rng.choice(INDICATION), d.reason())
+
+
+def ctx_technique_comparison(d):
+    technique(d)
+    compare(d, join=d.rng.random() < 0.5)
+
+
+def ctx_empty_indication(d):
+    d.put("INDICATION", "")
+    compare(d, join=True)
+
+
+def ctx_deidentified(d):
+    d.section("indication", d.rng.choice(INDICATION), ["___"])
+
+
+def body_free_between(d):
+    """Free text before a findings header belongs to nobody."""
+    d.free([d.rng.choice(d.words.openings)])
+    body_usual(d)
+
+
+def body_findings_title(d):
+    """A title of views at the start of the findings is part of them."""
+    view = d.rng.choice(d.words.view_headers)
+    d.section("findings", "FINDINGS", [f"{view}:", *d.describe(2, 3, 0, 0)])
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_list_impression(d):
+    d.section("findings", "FINDINGS", d.describe(2, 4))
+    sentences = d.pick(d.words.impressions, 2, 4)
+    d.section("impression", d.rng.choice(IMPRESSION), ["1. " + sentences[0]])
+    for number, sentence in enumerate(sentences[1:], 2):
+        d.section("impression", None, [f"{number}. {sentence}"], proper=True, join=d.rng.random() < 0.8)
+
+
+def body_wrapped_inner(d):
+    d.section("findings", "FINDINGS", d.describe(1, 2))
+    for each in d.pick(d.words.inner, 1, 3):
+        d.section("findings", None, [each, *d.pick(d.words.findings, 0, 2)], proper=True)
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_two_findings(d):
+    d.section("findings", "FINDINGS", d.describe(1, 3))
+    d.section("impression", "IMPRESSION", d.conclude())
+    d.section("findings", "FINDINGS", d.describe(1, 3))
+
+
+def body_empty_findings(d):
+    d.put("FINDINGS", d.rng.choice(("___", "___.", "")))
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def body_glued_plain(d):
+    """Free text right behind the context's line that begins like any finding."""
+    claims = [f for f in d.words.findings if re.search(r" (?:is|are|has|have) ", f)]
+    d.free([d.rng.choice(claims), *d.pick(d.words.findings, 1, 3)], join=True)
+    d.section("impression", "IMPRESSION", d.conclude())
+
+
+def tail_both(d):
+    tail_advice(d)
+    tail_notice(d)
+
+
+def tail_radiologist(d):
+    d.put(d.rng.choice(("RADIOLOGIST", "ATTENDING RADIOLOGIST", "RESIDENT")), "___, MD")
+
+
+SECOND_PARTS = (
+    (pre_final, pre_final_title, pre_title, pre_none, pre_wet_two, pre_exam_date),
+    (ctx_examination, ctx_two_reasons, ctx_everything, ctx_technique_comparison, ctx_empty_indication, ctx_deidentified, ctx_indication,
+     ctx_full, ctx_tight, ctx_comparison_first),
+    (body_free_between, body_findings_title, body_list_impression, body_wrapped_inner, body_two_findings, body_empty_findings, body_glued_plain,
+     body_free, body_free_impression, body_usual, body_views, body_combined, body_compared_impression),
+    (tail_none, tail_none, tail_both, tail_radiologist, tail_signature, tail_notice, tail_addendum),
+)  # fmt: skip
+
+
 # printing ------------------------------------------------------------------------------------------------------------
 
 
@@ -551,14 +738,67 @@ def finish(text, d, rng):
 
 def sensible(context, body):
     """Flattened or glued free text needs a context before it, else the layout says nothing new."""
-    return not (body is body_glued and context in (ctx_none, ctx_comparison_only))
+    bare = (ctx_none, ctx_comparison_only, ctx_technique_comparison, ctx_empty_indication, ctx_deidentified, ctx_examination, ctx_full, ctx_tight)
+    return not (body is body_glued_plain and context in bare) and not (body is body_glued and context in (ctx_none, ctx_comparison_only))
 
 
-def make_report(seed, words=FIRST):
+FIRST_PARTS = (PREAMBLES, CONTEXTS, BODIES, TAILS)
+
+
+def head_double(d, header):
+    return header + ":: "
+
+
+def head_indented_next(d, header):
+    return header + ":\n    "
+
+
+def head_bracket(d, header):
+    return f"[{header}] "
+
+
+def head_dot(d, header):
+    return header + ". "
+
+
+def head_roman(d, header):
+    d.number += 1
+    return f"{('I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX', 'X')[d.number - 1]}. {header}: "
+
+
+def head_h3(d, header):
+    return f"### {header}\n"
+
+
+def head_star_colon_inside(d, header):
+    return f"**{header.capitalize()}**: "
+
+
+def head_bullet(d, header):
+    return f"- {header}: "
+
+
+def head_date(d, header):
+    return f"{header} (___): "
+
+
+def head_no_space(d, header):
+    return f"{header}:"
+
+
+SECOND_HEADS = (head_plain,) * 6 + (
+    head_double, head_indented_next, head_dot, head_roman, head_h3, head_star_colon_inside, head_bullet, head_date, head_no_space, head_title,
+    head_bare_line, head_own_line,
+)  # fmt: skip
+BATCHES = {"first": (FIRST, FIRST_PARTS, HEADS), "second": (SECOND, SECOND_PARTS, SECOND_HEADS)}
+
+
+def make_report(seed, batch="first"):
     rng = random.Random(seed)
+    words, parts, heads = BATCHES[batch]
     while True:
-        pre, context, body, tail = (rng.choice(pool) for pool in (PREAMBLES, CONTEXTS, BODIES, TAILS))
-        head = rng.choice(HEADS)
+        pre, context, body, tail = (rng.choice(pool) for pool in parts)
+        head = rng.choice(heads)
         if sensible(context, body):
             break
     d = Draft(rng, words, head)
@@ -571,7 +811,7 @@ def make_report(seed, words=FIRST):
     if flat and body in (body_free_impression, body_free, body_glued, body_title_then_impression):
         # Without line breaks nothing tells where a comparison ends and free text starts.
         open_sections.add("comparison")
-    if body is body_views and head in (head_bare_line, head_bold_line, head_underlined, head_markdown):
+    if body is body_views and head in (head_bare_line, head_bold_line, head_underlined, head_markdown, head_h3, head_dot):
         open_sections.add("findings")  # without a colon it may as well be the title of the examination
     report = MadeReport(text, layout, expected, sentences)
     report.open = open_sections
