@@ -135,7 +135,7 @@ class Draft:
     def __init__(self, rng, words, style):
         self.rng, self.words, self.style = rng, words, style
         self.paragraphs, self.expected, self.body = [], {}, []
-        self.number = 0
+        self.number, self.loose = 0, set()
 
     def pick(self, pool, low=1, high=1):
         return self.rng.sample(pool, min(len(pool), self.rng.randint(low, high)))
@@ -162,6 +162,7 @@ class Draft:
 
     def free(self, sentences, join=False):
         self.body += sentences
+        self.loose.add(" ".join(sentences))
         self.put(None, " ".join(sentences), join)
 
     # context ---------------------------------------------------------------------------------------------------------
@@ -702,7 +703,7 @@ def print_report(d, head, rng):
     width = rng.choice((48, 64, 70, 76, 82, 10_000))
     indent = rng.choice(("", " ", " ", " ", "    ", "\t"))
     gap = rng.choice(("", " ", " ", " \n ", "\n"))
-    flat = False
+    flat, free = False, d.loose
     pieces = []
     for paragraph in d.paragraphs:
         lines = []
@@ -712,7 +713,8 @@ def print_report(d, head, rng):
             lines += own + (wrap(last + text, width) if text or last else [])
         pieces.append("\n".join(indent + line if line else line for line in lines))
     text = ("\n" + gap + "\n").join(pieces) + rng.choice(("", "\n"))
-    if head is head_plain and rng.random() < 0.08:
+    # without line breaks nothing tells where a context ends and free text starts
+    if head is head_plain and rng.random() < 0.08 and not any(header is None and text in free for p in d.paragraphs for header, text in p):
         flat = True
         text = " ".join(text.split())
     return text, flat

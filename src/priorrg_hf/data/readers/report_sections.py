@@ -34,10 +34,10 @@ from .report_headers import (
 _PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Ha-h])[.)][ ]{0,4})?[*_\[`]{0,3}"
 # A line's start up to a colon. The words themselves are judged by `find_header`.
 _LINE_HEADER = re.compile(
-    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+[*_\]=`-]{{0,4}}[ ]*(?=(.?))", re.MULTILINE
+    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+(?:(?!___)[*_\]=`-]){{0,4}}[ ]*(?=(.?))", re.MULTILINE
 )
 _LATER_COLON = re.compile(
-    rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)[*_\]=`-]{{0,4}}[ ]*", re.MULTILINE
+    rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)(?:(?!___)[*_\]=`-]){{0,4}}[ ]*", re.MULTILINE
 )
 # "FINDINGS - Clear", "FINDINGS. Clear", "FINDINGS   Clear" and, in capitals before a sentence, "FINDINGS The lungs are clear"
 _LINE_DASH = re.compile(
@@ -49,7 +49,7 @@ _VIEWS_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _LINE_CAPITALS = re.compile(
-    rf"^{_PREFIX}([A-Z]{{4,20}}(?:(?:[ ]?[/&][ ]?|[ ])[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
+    rf"^{_PREFIX}([A-Z]{{4,20}}(?:(?:[ ]?[/&][ ]?|[ ])[A-Z]{{2,20}}){{0,5}}(?:\(S\))?)[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
     re.MULTILINE,
 )
@@ -59,7 +59,7 @@ _LINE_ALONE = re.compile(
     rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&+()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE
 )
 _INLINE = re.compile(
-    r"(?<=[A-Za-z0-9%\"'/*.?!;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
+    r"(?<=[A-Za-z0-9%\"'/*.?!:;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
     r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__)?[ ]*"
 )
 # the views within a line, as where line breaks are lost; without a full stop before them only in capitals
@@ -139,6 +139,12 @@ _OTHER_LABEL = re.compile(
 _STATEMENT = re.compile(
     r"(?!(?:(?:the |this |a )?(?:patient|pt|he|she|man|woman|male|female|mother|father)\b|_|\d|there (?:is|was) (?:a )?(?:concern|history|question)|who\b|(?:clinical )?concern"
     r"|symptoms|pain|cough|fever))(?:[\w'/-]+,? ){1,12}?(?:is|are|was|were|has|have|remains?|persists?|shows?|demonstrates?|reveals?|appears?|ends?|terminates?|projects?|lies|could|may|might|cannot|would|should)\b",
+    re.IGNORECASE,
+)
+# what a clinician heard or did: "Lungs with crackles at both bases.", "Chest tube was placed on ___."
+_EXAMINED = re.compile(
+    r"\b(?:crackles|rales|wheez\w+|rhonchi|on (?:physical )?exam\b|auscultation|auscultated)|\b(?:tube|line|catheter|drain|picc|stent|pacemaker) (?:was|were) (?:\w+ )?"
+    r"(?:placed|removed|inserted|pulled)\b",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -233,7 +239,7 @@ def _marks(text: str) -> list[_Mark]:
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
         if header is not None and not match[1].startswith(
-            ("COMPARED", "CLINICAL ", "PRIOR", "PREVIOUS")
+            ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "CLINICAL ", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
@@ -259,9 +265,11 @@ def _behind(text: str, position: int) -> str:
 
 
 def _runs_into_label(words: str) -> bool:
-    """`FINDINGS - BONES:`, of which the part before the dash is the header."""
-    head, dash, rest = words.partition(" - ")
-    return bool(dash) and has_anatomy(rest) and not has_anatomy(head)
+    """`FINDINGS - BONES:` and `FINDINGS. CHEST, PA AND LATERAL:`, of which the part before the mark is the header."""
+    head, mark, rest = re.match(r"(.*?)( - |\. |$)(.*)", words, re.DOTALL).groups()
+    if mark == ". ":
+        return head.isupper() and len(head) > 3 and find_header(head, exact=True) is not None
+    return bool(mark) and has_anatomy(rest) and not has_anatomy(head)
 
 
 def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
@@ -305,8 +313,10 @@ def _marks_alone(text: str) -> list[_Mark]:
         # "## Findings", "Findings -", or underlined
         marked = marked or re.match(r"[=~-]{3}", behind) or match[0][match.end(2) - match.start() :].strip(" .")
         header = find_header(words, exact=not words.isupper() and not marked)
-        if header is None or header.kind == "label":
+        if header is None or header.kind == "label" or (header.kind == "weak" and not words.isupper()):
             continue  # capitals without a colon are text as well: "COPD"
+        if re.match(r"compar\w+ (?:is|was|made|to|with)\b", words, re.IGNORECASE):
+            continue  # "Comparison is made with chest radiograph ___."
         if "," in words and header.kind != "weak" and find_header(words, exact=True) is None:
             continue  # "PRIOR RADIOGRAPH ___, CT ___."
         if header.kind == "weak" and not re.search(r"[-–—][ ]*$", match[0]):
@@ -334,6 +344,8 @@ def _marks_within(text: str) -> list[_Mark]:
         starts = [0, *(space.end() for space in re.finditer(r"[ ]", match[1]))]
         for start in starts:  # "year old man FINDINGS" ends in a header
             tail = match[1][start:]
+            if tail.upper().startswith("COMPARED"):
+                continue  # "AP CHEST COMPARED TO ___:"
             header = find_header(tail, exact=True)
             if header is None or header.kind == "label":
                 continue
@@ -489,6 +501,8 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
             continue
         if not ended and (capitals or not sentence[0].isupper()):  # in capitals a line says nothing about where sentences begin
             continue
+        if _EXAMINED.search(whole):
+            continue
         claims = _REPORT_CLAIM.search(whole) is not None
         if is_label(sentence) or (ended and claims):
             return paragraph[:start]
@@ -505,6 +519,6 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
             return paragraph[:start]
         if ended and start and _OTHER_LABEL.match(sentence):
             return paragraph[:start]
-        if ends and "\n" in before[-3:] and _STATEMENT.match(sentence):
+        if (ends or not ended) and "\n" in before[-3:] and _STATEMENT.match(sentence):
             return paragraph[:start]
     return paragraph
