@@ -226,8 +226,10 @@ def _behind_title(words: str) -> Header | None:
     """The header that a title runs into where line breaks are lost: `CHEST RADIOGRAPH COMPARISON`."""
     parts = words.split()
     for start in range(1, min(len(parts), 15)):
-        if parts[start] != "COMPARED" and _VIEW_TITLE.match(" ".join(parts[:start]).strip(" .")):
-            header = _named(_normal(" ".join(parts[start:])))
+        head = " ".join(parts[:start])
+        if parts[start] != "COMPARED" and re.search(r"\b(?:CHEST|THORAX|CXR|X-?RAYS?|RADIOGRAPHS?)\b(?! WALL)", head):
+            name = _normal(" ".join(parts[start:]))
+            header = None if name in _RARELY_INLINE else _named(name)
             if header is not None and header.sections and not header.kind:
                 return header
     return None

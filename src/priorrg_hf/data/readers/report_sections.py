@@ -64,7 +64,8 @@ _INLINE = re.compile(
 )
 # the views within a line, as where line breaks are lost; without a full stop before them only in capitals
 _INLINE_VIEWS = re.compile(
-    rf"(?:(?<=[.?!;:_])[ ]+|[ ](?=[A-Z]{{2,}} |A |[A-Z-]+:))((?i:{VIEW_WORD})(?:(?:[ ]|,[ ]|[ ]?[&/-][ ]?)(?i:{VIEW_WORD})\b){{1,11}})[ ]?:(?!\d)[ ]*"
+    rf"(?:(?<=[.?!;:_])[ ]+|[ ](?=[A-Z]{{2,}} |A |[A-Z-]+:)|^[ ]?)((?i:{VIEW_WORD})(?:(?:,?[ ]|,?\n[ ]?|[ ]?[&/-][ ]?)(?i:{VIEW_WORD})\b){{1,11}})[ ]?:(?!\d)[ ]*",
+    re.MULTILINE,
 )
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
@@ -239,7 +240,7 @@ def _marks(text: str) -> list[_Mark]:
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
         if header is not None and not match[1].startswith(
-            ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "CLINICAL ", "PRIOR", "PREVIOUS")
+            ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
@@ -315,7 +316,7 @@ def _marks_alone(text: str) -> list[_Mark]:
         header = find_header(words, exact=not words.isupper() and not marked)
         if header is None or header.kind == "label" or (header.kind == "weak" and not words.isupper()):
             continue  # capitals without a colon are text as well: "COPD"
-        if re.match(r"compar\w+ (?:is|was|made|to|with)\b", words, re.IGNORECASE):
+        if not match[1].strip() and re.match(r"compar\w+ (?:is|was|made|to|with)\b", words, re.IGNORECASE):
             continue  # "Comparison is made with chest radiograph ___."
         if "," in words and header.kind != "weak" and find_header(words, exact=True) is None:
             continue  # "PRIOR RADIOGRAPH ___, CT ___."
@@ -344,14 +345,16 @@ def _marks_within(text: str) -> list[_Mark]:
         starts = [0, *(space.end() for space in re.finditer(r"[ ]", match[1]))]
         for start in starts:  # "year old man FINDINGS" ends in a header
             tail = match[1][start:]
-            if tail.upper().startswith("COMPARED"):
-                continue  # "AP CHEST COMPARED TO ___:"
             header = find_header(tail, exact=True)
             if header is None or header.kind == "label":
                 continue
             before = _behind(text, match.start() + 1 if not start else match.start(1) + start)
+            if tail.upper().startswith("COMPARED") and before.rstrip("* ")[-1:] not in (*".?!:;_", ""):
+                continue  # "AP CHEST COMPARED TO ___:"
             if tail.isupper() or (header.kind != "weak" and start == 0 and before[-1:] in (".", "?", "!", ";", "_")):
-                marks.append(_Mark(match.start() if not start else match.start(1) + start, match.end(), header))
+                blanks = len(match[0]) - len(match[0].lstrip(" "))  # they may belong to a header without text before this one
+                first = match.start() + blanks if not start else match.start(1) + start
+                marks.append(_Mark(first, match.end(), header))
                 break
     return marks
 
@@ -501,7 +504,7 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
             continue
         if not ended and (capitals or not sentence[0].isupper()):  # in capitals a line says nothing about where sentences begin
             continue
-        if _EXAMINED.search(whole):
+        if _EXAMINED.search(re.match(r"[^.?!]*", paragraph[start : start + 300])[0]):
             continue
         claims = _REPORT_CLAIM.search(whole) is not None
         if is_label(sentence) or (ended and claims):
