@@ -349,7 +349,8 @@ def body_free(d):
 
 def body_glued(d):
     """No blank line between the context and the free text."""
-    d.free([d.rng.choice(d.words.openings[:2] + d.words.openings[4:9]), *d.pick(d.words.findings, 1, 4)], join=True)
+    openings = [o for o in d.words.openings[:2] + d.words.openings[4:9] if not o.startswith("Status post")]  # a clinician's words too
+    d.free([d.rng.choice(openings), *d.pick(d.words.findings, 1, 4)], join=True)
     if d.rng.random() < 0.6:
         d.section("impression", "IMPRESSION", d.conclude())
 

@@ -149,7 +149,7 @@ _EXAMINED = re.compile(
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
-    r"\s*(?:\?|//|r/o\b|rule out|evaluat(?:e|ion) (?:for|of)|eval\b|please (?:eval|assess|rule)|assess (?:for|the|position|interval)|query\b|s/p\b|status post)",
+    r"\s*(?:\?|//|r/o\b|rule out|evaluate (?:for|of|the)|evaluation for|eval\b|please (?:eval|assess|rule)|assess (?:for|the|position|interval)|query\b|s/p\b)",
     re.IGNORECASE,
 )
 
