@@ -161,6 +161,7 @@ _MAIN_WORDS = (
     "examination",
     "recommendation",
 )
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|shows?|showed|suggests?|should|would|could|may|agree[sd]?)\b")
 _SPACE = re.compile(r"\s+")
 
 
@@ -281,4 +282,7 @@ def _named(name: str) -> Header | None:
 
 
 def _by_pattern(name: str) -> Header | None:
-    return next((header for pattern, header in _PATTERNS if pattern.fullmatch(name)), None)
+    header = next((header for pattern, header in _PATTERNS if pattern.fullmatch(name)), None)
+    if header is not None and name.startswith(("wet", "prelim", "addend", "recommend")) and _VERB.search(name):
+        return None  # "Wet read was concordant."
+    return header

@@ -31,7 +31,7 @@ from .report_headers import (
 
 
 # What may stand before a header: "## ", "2. ", "**", "> ". Leading blanks are one at most by then; bounds keep the time linear.
-_PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Ha-h])[.)][ ]{0,4})?[*_\[`]{0,3}"
+_PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Na-n])[.)][ ]{0,4})?[*_\[`]{0,3}"
 # A line's start up to a colon. The words themselves are judged by `find_header`.
 _LINE_HEADER = re.compile(
     rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+(?:(?!___)[*_\]=`-]){{0,4}}[ ]*(?=(.?))", re.MULTILINE
@@ -67,6 +67,8 @@ _INLINE_VIEWS = re.compile(
     rf"(?:(?<=[.?!;:_])[ ]+|[ ](?=[A-Z]{{2,}} |A |[A-Z-]+:)|^[ ]?)((?i:{VIEW_WORD})(?:(?:,?[ ]|,?\n[ ]?|[ ]?[&/-][ ]?)(?i:{VIEW_WORD})\b){{1,11}})[ ]?:(?!\d)[ ]*",
     re.MULTILINE,
 )
+_NOT_BEFORE = re.compile(r"\b(?:other|additional|incidental|associated|further|ancillary|secondary|significant|skeletal|cardiac|extrapulmonary)[ ]$", re.IGNORECASE)
+_VIEWS_LEFT = re.compile(rf"\b{VIEW_WORD}$", re.IGNORECASE)
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
     r"^[ ]*[*#_= -]*(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
@@ -142,10 +144,13 @@ _STATEMENT = re.compile(
     r"|symptoms|pain|cough|fever))(?:[\w'/-]+,? ){1,12}?(?:is|are|was|were|has|have|remains?|persists?|shows?|demonstrates?|reveals?|appears?|ends?|terminates?|projects?|lies|could|may|might|cannot|would|should)\b",
     re.IGNORECASE,
 )
+_COMPARES = re.compile(r"(?:in comparison|as compared|there (?:is|are|has|have))\b", re.IGNORECASE)
 # what a clinician heard or did: "Lungs with crackles at both bases.", "Chest tube was placed on ___."
 _EXAMINED = re.compile(
-    r"\b(?:crackles|rales|wheez\w+|rhonchi|on (?:physical )?exam\b|auscultation|auscultated)|\b(?:tube|line|catheter|drain|picc|stent|pacemaker) (?:was|were) (?:\w+ )?"
-    r"(?:placed|removed|inserted|pulled)\b",
+    r"\b(?:crackles|rales|wheez\w+|rhonchi|on (?:physical )?exam\b|auscultation|auscultated|breath sounds)"
+    r"|^(?:(?:recent|prior|previous|outside|an?|the|last) )*(?:CT|CTA|MRI|PET|echo\w*|e[ck]g|ultrasound|bronchoscopy)\b.* (?:was|were|showed|revealed|demonstrated|reported|with)\b"
+    r"|\b(?:tube|line|catheter|drain|picc|stent|pacemaker) (?:was|were) (?:\w+ )?"
+    r"(?:placed|removed|inserted|pulled|attempted)\b",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -225,6 +230,8 @@ def _marks(text: str) -> list[_Mark]:
         for match in pattern.finditer(text):
             time_of_day = match.re is _LINE_HEADER and match[2].isdigit()
             header = find_header(match[1], exact=time_of_day)
+            if time_of_day and match[1][-1].isdigit() and not (header and header.kind in (PRELIMINARY, ADDENDUM)):
+                continue  # "Recommendation was given on ___ at 07:30."
             if header is not None and not _is_wrapped_prose(text, match, header) and not _runs_into_label(match[1]):
                 marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_DASH.finditer(text):
@@ -239,7 +246,7 @@ def _marks(text: str) -> list[_Mark]:
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
-        if header is not None and not match[1].startswith(
+        if header is not None and not _ends_open(text, match.start()) and not match[1].startswith(
             ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
@@ -345,6 +352,8 @@ def _marks_within(text: str) -> list[_Mark]:
         starts = [0, *(space.end() for space in re.finditer(r"[ ]", match[1]))]
         for start in starts:  # "year old man FINDINGS" ends in a header
             tail = match[1][start:]
+            if start and _NOT_BEFORE.search(match[1][:start]) or tail.upper() == "VIEWS" and _VIEWS_LEFT.search(_behind(text, match.start(1) + start)):
+                continue  # "OTHER FINDINGS:", "CHEST, TWO VIEWS:"
             header = find_header(tail, exact=True)
             if header is None or header.kind == "label":
                 continue
@@ -511,7 +520,7 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
             return paragraph[:start]
         if not ended and _VIEWS_TAKEN.match(sentence):
             return paragraph[:start]
-        if ends == 0 and views:
+        if ends == 0 and views and not _COMPARES.match(sentence):
             continue  # "No relevant priors.", "PA and lateral chest of ___."
         doubtful = number == 0 and reported and not claims  # "Heart failure" may be the whole question
         if (
