@@ -784,6 +784,145 @@ THIRD_PARTS = (
 )  # fmt: skip
 
 
+# fourth batch ----------------------------------------------------------------------------------------------------------
+
+FOURTH = Words(
+    persons=("___ w/ hx of stroke", "___-year-old gentleman", "Older man", "Young woman", "___ F", "Homeless man", "___-year-old transplant recipient", "Resident of a nursing home"),
+    complaints=(
+        "wheezing", "c/o chest tightness", "rib pain after assault", "urosepsis", "increased work of breathing", "new crackles", "low grade temp", "a PICC", "bacteremia",
+        "GI bleed, intubated for airway protection", "post-op day 2 from esophagectomy", "bilateral effusions on CT", "known emphysema", "NSTEMI", "failure to thrive",
+        "desaturation to 80s", "mediastinal lymphadenopathy", "lung transplant", "recurrent aspiration",
+    ),
+    questions=(
+        "Cause of symptoms?", "Evaluate for acute cardiopulmonary abnormality.", "Any evidence of infection?", "? CHF vs pneumonia", "Reassess after diuresis.", "Assess OGT position.",
+        "Monitor pneumothorax.", "Evaluate progression.", "Has the effusion changed?", "Please perform PA and lateral.", "Needs clearance for MRI.", "To assess lead placement.",
+        "Is there free air?", "Concern for pulmonary edema.", "Check ICD leads.", "Screening.", "Assess the mediastinum.", "Rule out TB.",
+    ),
+    background=(
+        "Never smoked.", "Blood cultures grew MRSA.", "Bronch this afternoon.", "Chemo last week.", "Normal white count.", "Chest tubes to suction.", "Remote asbestos exposure.",
+        "Worse since Tuesday.", "Has been coughing for a month.", "Lungs clear to auscultation.", "EKG was unchanged.", "Denies trauma.", "Left chest tube pulled today.", "No prior surgery.",
+    ),
+    findings=(
+        "ET tube is 6 cm from the carina and should be advanced.", "Mediastinal drains are out.", "Bullous change at both apices.", "Pleural plaques are calcified.", "Left base is better aerated.",
+        "Cardiac pacer wires end in the right atrium and ventricle.", "Vague density in the right suprahilar region.", "Feeding tube loops in the stomach.", "Pectus deformity.",
+        "Right middle lobe scarring.", "Sharp costophrenic angles.", "Extensive subcutaneous emphysema limits the study.", "Faint opacity at the periphery of the left lung.",
+        "The tip of the catheter cannot be seen.", "Central vessels are ill defined.", "Thickening of the right paratracheal stripe.", "Trachea is midline.", "Scoliosis is mild.",
+        "Right hemithorax is opaque.", "Air-fluid level behind the heart.", "Loculated fluid tracks along the lateral chest wall.", "Gallstones are noted.", "A cavity in the left apex has thinner walls.",
+        "Asymmetric edema favors the right.", "Ribs are intact as far as seen.", "Clips in the right upper quadrant.", "Bowel gas is normal.", "Valve prosthesis is noted.", "Lung markings are coarse.",
+    ),
+    openings=(
+        "Comparison study of ___ is reviewed.", "In comparison with ___, the opacities have progressed.", "There is little overall change.", "No previous chest films.",
+        "Portable supine chest film demonstrates the lines as before.", "AP single view of the chest has been obtained.", "PA and lateral chest compared to ___.", "Two portable views of the chest were obtained at 3 a.m.",
+        "As compared to the prior exam, lung volumes have increased.", "Minimal change since yesterday.", "The heart is not enlarged.", "Once again, the right lung is opaque.", "Patient has been extubated.",
+        "Large right pneumothorax.", "Clear lungs.", "Unchanged.", "A single frontal image shows the swallowed coin.",
+    ),
+    traps=(
+        "The report of the CT is awaited.", "Compared to this, the left is normal.", "Signed consent is not needed.", "Views are slightly rotated.", "Findings are those of edema.",
+        "Indications of prior surgery are clips.", "Reading room staff were told at 18:20.", "Impressions of the ribs on the lung are normal.", "Histories of this kind are common.",
+        "Recommendations as before.", "Study is limited.", "Exam otherwise unchanged.", "Plan per team.", "Date of prior is ___.", "Conclusions are limited by motion.",
+    ),
+    inner=(
+        "MEDICAL DEVICES: ICD.", "HEART AND MEDIASTINUM: Normal.", "LEFT LUNG: Clear.", "RIGHT LUNG: Basal atelectasis.", "PLEURAE: Thickened.", "Diaphragm: Elevated on the right.",
+        "THORACIC CAGE: Intact.", "Aorta: Ectatic.", "NECK: No air.", "ET TUBE: 4 cm above the carina.", "Pulmonary vasculature: Normal.", "INCIDENTAL: Cholecystectomy clips.", "ABDOMEN: No free air.",
+    ),
+    impressions=(
+        "See above.", "Lobar pneumonia.", "Worsened congestive failure.", "Stable chest.", "No evident complication of line placement.", "Right mainstem intubation.", "Probable atelectasis.",
+        "Essentially normal study.", "Persistent apical pneumothorax.", "New left effusion.", "Nodules, possibly metastatic.", "Pneumoperitoneum, expected.", "Old granulomatous disease.",
+    ),
+    comparisons=(
+        "Prior.", "___, and CT ___.", "Chest films of ___ and ___.", "Studies from ___ to ___.", "Most recent chest x-ray, ___.", "Comparison was made with the prior study.", "Portable chest ___ at 2:10 a.m.",
+        "Outside hospital radiograph.", "Earlier today.", "No comparison studies.", "Two prior radiographs, the last ___.", "None seen.",
+    ),
+    titles=(
+        "RADIOLOGY REPORT", "PORTABLE CHEST X-RAY REPORT", "AP PORTABLE CHEST, ___ AT 06:15", "CHEST PA & LAT", "CHEST X-RAY, PA AND LATERAL", "Portable chest x-ray", "SUPINE CHEST", "TWO VIEW CHEST ___",
+        "EXAM: XR CHEST 1 VIEW", "EXAMINATION: XR CHEST AP PORTABLE", "STUDY DATE: ___", "___ MEDICAL CENTER", "CHEST FILM", "PROCEDURE: X-RAY CHEST", "EXAM DATE: ___",
+    ),
+    view_headers=(
+        "CHEST X-RAY, PA AND LATERAL", "PORTABLE AP VIEW OF THE CHEST", "CHEST RADIOGRAPH, TWO VIEWS", "AP SUPINE CHEST", "PA AND LATERAL CHEST X-RAY", "CHEST (PORTABLE AP)", "SINGLE FRONTAL CHEST RADIOGRAPH",
+    ),
+    advice=("Shallow oblique views.", "Clinical follow-up is suggested.", "PA and lateral when feasible."),
+    notices=("Paged to ___ at 7:10 p.m.", "The ED was called with this at 02:15.", "Wet read was given to the team."),
+    headers={
+        "indication": ("INDICATION", "REASON", "CLINICAL QUESTION", "REASON FOR CHEST X-RAY", "STUDY INDICATION", "REASON FOR EXAM"),
+        "history": ("HISTORY", "CLINICAL HX", "CLINICAL DETAILS", "HISTORY OF PRESENT ILLNESS", "PATIENT HISTORY", "RELEVANT HISTORY"),
+        "comparison": ("COMPARISON", "PRIOR STUDY", "COMPARISON DATE", "COMPARISON STUDIES", "COMPARISON IMAGES", "PRIOR EXAM"),
+        "findings": ("FINDINGS", "CHEST FINDINGS", "RADIOGRAPHIC FINDINGS", "FINDINGS"), "impression": ("IMPRESSION", "SUMMARY", "OPINION", "FINAL IMPRESSION", "IMPRESSION/RECOMMENDATIONS"),
+        "both": ("FINDINGS AND IMPRESSION", "FINDINGS AND IMPRESSIONS", "FINDINGS + IMPRESSION", "IMPRESSION/FINDINGS"), "technique": ("TECHNIQUE", "EXAM TECHNIQUE", "VIEWS OBTAINED"),
+    },
+)  # fmt: skip
+
+
+def pre_two_finals(d):
+    d.put(None, "FINAL REPORT")
+    d.put(None, "FINAL REPORT", join=d.rng.random() < 0.5)
+
+
+def pre_prelim_headers(d):
+    """A preliminary read with sections of its own."""
+    d.section(None, "WET READ", d.pick(d.words.impressions, 1, 1), proper=True)
+    d.section(None, "IMPRESSION", d.pick(d.words.impressions, 1, 1), proper=True, join=True)
+    d.put(None, "_" * 60)
+    d.put(None, "FINAL REPORT")
+
+
+def ctx_same_line(d):
+    """Headers that follow each other in one paragraph."""
+    ctx_history(d)
+    d.section("indication", d.name("indication"), d.reason(), join=True)
+    compare(d, join=True)
+    technique(d, join=True)
+
+
+def ctx_long(d):
+    d.section("indication", d.name("indication"), [*d.reason()[:1], *d.pick(d.words.background, 2, 4), d.rng.choice(d.words.questions)])
+    if d.rng.random() < 0.5:
+        compare(d)
+
+
+def ctx_history_then_technique(d):
+    ctx_history(d)
+    technique(d)
+
+
+def body_labels_only(d):
+    """Labels without a findings header belong to nobody and end the context."""
+    inner = d.pick(d.words.inner, 2, 4)
+    d.free([inner[0]])
+    for each in inner[1:]:
+        d.free([each], join=True)
+    d.section("impression", d.name("impression"), d.conclude())
+
+
+def body_labels_glued(d):
+    for each in d.pick(d.words.inner, 2, 3):
+        d.free([each], join=True)
+    d.section("impression", d.name("impression"), d.conclude())
+
+
+def body_numbered_free(d):
+    d.free([f"{i}. {each}" for i, each in enumerate(d.pick(d.words.findings, 2, 4), 1)])
+
+
+def body_fragments(d):
+    for _ in range(d.rng.randint(2, 3)):
+        d.free(d.pick(d.words.findings, 1, 2))
+    if d.rng.random() < 0.7:
+        d.section("impression", d.name("impression"), d.conclude())
+
+
+def tail_closing(d):
+    d.put(None, d.rng.choice(("END OF REPORT", "CC: Dr. ___", "JOB ID: ___", "DICTATED BY: ___", "Transcribed by: ___", "Dr. ___ ___")))
+
+
+FOURTH_PARTS = (
+    (pre_two_finals, pre_prelim_headers, pre_final, pre_final_title, pre_title, pre_none),
+    (ctx_same_line, ctx_long, ctx_long, ctx_history_then_technique, ctx_full, ctx_terse, ctx_both, ctx_indication, ctx_everything),
+    (body_labels_only, body_labels_glued, body_numbered_free, body_fragments, body_free_impression, body_free, body_usual, body_paragraphs, body_trap_paragraphs,
+     body_combined, body_views, body_inner_headers, body_list_impression),
+    (tail_closing, tail_none, tail_both, tail_addendum),
+)  # fmt: skip
+
+
 # printing ------------------------------------------------------------------------------------------------------------
 
 
@@ -1014,7 +1153,7 @@ THIRD_HEADS = (head_plain,) * 8 + (
     head_star, head_slanted, head_colon_dash, head_rules, head_letter, head_dot_bullet, head_quoted, head_tab, head_line_dash, head_gap_blank, head_lower,
     head_title,
 )  # fmt: skip
-BATCHES = {"first": (FIRST, FIRST_PARTS, HEADS), "second": (SECOND, SECOND_PARTS, SECOND_HEADS), "third": (THIRD, THIRD_PARTS, THIRD_HEADS)}
+BATCHES = {"first": (FIRST, FIRST_PARTS, HEADS), "second": (SECOND, SECOND_PARTS, SECOND_HEADS), "third": (THIRD, THIRD_PARTS, THIRD_HEADS), "fourth": (FOURTH, FOURTH_PARTS, (*HEADS, *THIRD_HEADS))}
 
 
 def make_report(seed, batch="first"):
@@ -1028,9 +1167,9 @@ def make_report(seed, batch="first"):
     d = Draft(rng, words, head)
     for part in (pre, context, body, tail):
         part(d)
-    text, flat = print_report(d, head, rng, *([(0, 56, 68, 74, 90)] if batch == "third" else []))
+    text, flat = print_report(d, head, rng, *([(0, 56, 68, 74, 90)] if batch in ("third", "fourth") else []))
     text, expected, sentences = finish(text, d, rng)
-    if batch == "third" and rng.random() < 0.08:
+    if batch in ("third", "fourth") and rng.random() < 0.08:
         text = text.replace("\r", "").replace("\n", rng.choice(("\u2028", "\r", "\u200b\n", "\x0b")))
     layout = " ".join(p.__name__ for p in (pre, context, body, tail, head)) + (" flat" if flat else "")
     open_sections = set()
