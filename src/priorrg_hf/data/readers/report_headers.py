@@ -129,6 +129,8 @@ _PATTERNS = [
          Header((), "end")),
         (r"(?:wet read|preliminary (?:report|read\w*)|prelim) (?:version|by|from|of|on)? ?.*", Header((), PRELIMINARY)),
         (r"addend(?:um|a) .+", Header((), ADDENDUM)),
+        (r"(?:job|report|document|dictation|transcription|order|accession|case|visit|encounter|patient|requisition|voice|episode|history|file) (?:id|ids|number"
+         r"|num|no|code|status)", Header((), "end")),
         (r"(?:imaging|radiographic|x ray|chest|exam\w*) techniques?", Header((), "technique")),
     )
 ]  # fmt: skip

@@ -71,7 +71,7 @@ _NOT_BEFORE = re.compile(r"\b(?:other|additional|incidental|associated|further|a
 _VIEWS_LEFT = re.compile(rf"\b{VIEW_WORD}$", re.IGNORECASE)
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
-    r"^[ ]*[*#_= -]*(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
+    r"(?:^[ ]*[*#_= -]*|(?<=______)[ ]+)(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
     r"[ .:*_=-]*",
     re.MULTILINE,
 )
@@ -303,6 +303,12 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
     )
 
 
+# "COMPARISON STUDY OF / ___ IS REVIEWED.", "Recommendations as before."
+_NO_HEADER = re.compile(
+    r"\b(?:of|is|are|was|were|the|for|from|by|at|on|in|made|an?)$|^(?:recommend\w+|addend\w+|wet|prelim\w*) (?!read|report|interpretation)\w.*\.$", re.IGNORECASE
+)
+
+
 def _ends_open(text: str, position: int) -> bool:
     """Whether the line before is one in capitals that a sentence runs over."""
     before = _behind(text, position)
@@ -323,6 +329,8 @@ def _marks_alone(text: str) -> list[_Mark]:
         header = find_header(words, exact=not words.isupper() and not marked)
         if header is None or header.kind == "label" or (header.kind == "weak" and not words.isupper()):
             continue  # capitals without a colon are text as well: "COPD"
+        if not match[1].strip() and _NO_HEADER.search(words + match[0][match.end(2) - match.start() :].rstrip()):
+            continue
         if not match[1].strip() and re.match(r"compar\w+ (?:is|was|made|to|with)\b", words, re.IGNORECASE):
             continue  # "Comparison is made with chest radiograph ___."
         if "," in words and header.kind != "weak" and find_header(words, exact=True) is None:
