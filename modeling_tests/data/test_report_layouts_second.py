@@ -1,7 +1,8 @@
 """Report sections on the layouts of a second author, who had not seen the parser when the batches were written."""
 
 import pytest
-from report_layouts_second import BATCHES, SECTIONS, make_report, score
+from report_layouts_second import BATCHES, make_report
+from report_scoring_second import SECTIONS, score
 
 from priorrg_hf.data.readers.report_sections import report_sections
 

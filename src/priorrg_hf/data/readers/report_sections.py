@@ -34,7 +34,8 @@ from .report_headers import (
 _PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Na-n])[.)][ ]{0,4})?[*_\[`]{0,3}"
 # A line's start up to a colon. The words themselves are judged by `find_header`.
 _LINE_HEADER = re.compile(
-    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+(?:(?!___)[*_\]=`-]){{0,4}}[ ]*(?=(.?))", re.MULTILINE
+    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+(?:(?!___)[*_\]=`-]){{0,4}}[ ]*(?=(.?))",
+    re.MULTILINE,
 )
 _LATER_COLON = re.compile(
     rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)(?:(?!___)[*_\]=`-]){{0,4}}[ ]*", re.MULTILINE
@@ -67,7 +68,10 @@ _INLINE_VIEWS = re.compile(
     rf"(?:(?<=[.?!;:_])[ ]+|[ ](?=[A-Z]{{2,}} |A |[A-Z-]+:)|^[ ]?)((?i:{VIEW_WORD})(?:(?:,?[ ]|,?\n[ ]?|[ ]?[&/-][ ]?)(?i:{VIEW_WORD})\b){{1,11}})[ ]?:(?!\d)[ ]*",
     re.MULTILINE,
 )
-_NOT_BEFORE = re.compile(r"\b(?:other|additional|incidental|associated|further|ancillary|secondary|significant|skeletal|cardiac|extrapulmonary)[ ]$", re.IGNORECASE)
+_NOT_BEFORE = re.compile(
+    r"\b(?:other|additional|incidental|associated|further|ancillary|secondary|significant|skeletal|cardiac|extrapulmonary)[ ]$",
+    re.IGNORECASE,
+)
 _VIEWS_LEFT = re.compile(rf"\b{VIEW_WORD}$", re.IGNORECASE)
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
@@ -246,8 +250,12 @@ def _marks(text: str) -> list[_Mark]:
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
-        if header is not None and not _ends_open(text, match.start()) and not match[1].startswith(
-            ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
+        if (
+            header is not None
+            and not _ends_open(text, match.start())
+            and not match[1].startswith(
+                ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
+            )
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
@@ -287,7 +295,9 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
     alone = text[match.end() : match.end() + 1] == "\n"
     if header.kind == "label" or not words[0].islower() or not plain or alone:
         return False
-    is_time = words[-1:].isdigit() and text[match.end() : match.end() + 1].isdigit()  # "discussed with Dr. ___ at 10:40"
+    is_time = (
+        words[-1:].isdigit() and text[match.end() : match.end() + 1].isdigit()
+    )  # "discussed with Dr. ___ at 10:40"
     if " " in words.strip() and header.kind != "weak" and not is_time:
         return False
     before = _behind(text, match.start()).rstrip("\n").rstrip(" ")
@@ -305,7 +315,8 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
 
 # "COMPARISON STUDY OF / ___ IS REVIEWED.", "Recommendations as before."
 _NO_HEADER = re.compile(
-    r"\b(?:of|is|are|was|were|the|for|from|by|at|on|in|made|an?)$|^(?:recommend\w+|addend\w+|wet|prelim\w*) (?!read|report|interpretation)\w.*\.$", re.IGNORECASE
+    r"\b(?:of|is|are|was|were|the|for|from|by|at|on|in|made|an?)$|^(?:recommend\w+|addend\w+|wet|prelim\w*) (?!read|report|interpretation)\w.*\.$",
+    re.IGNORECASE,
 )
 
 
@@ -360,7 +371,12 @@ def _marks_within(text: str) -> list[_Mark]:
         starts = [0, *(space.end() for space in re.finditer(r"[ ]", match[1]))]
         for start in starts:  # "year old man FINDINGS" ends in a header
             tail = match[1][start:]
-            if start and _NOT_BEFORE.search(match[1][:start]) or tail.upper() == "VIEWS" and _VIEWS_LEFT.search(_behind(text, match.start(1) + start)):
+            if (
+                start
+                and _NOT_BEFORE.search(match[1][:start])
+                or tail.upper() == "VIEWS"
+                and _VIEWS_LEFT.search(_behind(text, match.start(1) + start))
+            ):
                 continue  # "OTHER FINDINGS:", "CHEST, TWO VIEWS:"
             header = find_header(tail, exact=True)
             if header is None or header.kind == "label":
@@ -369,7 +385,9 @@ def _marks_within(text: str) -> list[_Mark]:
             if tail.upper().startswith("COMPARED") and before.rstrip("* ")[-1:] not in (*".?!:;_", ""):
                 continue  # "AP CHEST COMPARED TO ___:"
             if tail.isupper() or (header.kind != "weak" and start == 0 and before[-1:] in (".", "?", "!", ";", "_")):
-                blanks = len(match[0]) - len(match[0].lstrip(" "))  # they may belong to a header without text before this one
+                blanks = len(match[0]) - len(
+                    match[0].lstrip(" ")
+                )  # they may belong to a header without text before this one
                 first = match.start() + blanks if not start else match.start(1) + start
                 marks.append(_Mark(first, match.end(), header))
                 break
@@ -519,7 +537,9 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
         whole = _SPACE.sub(" ", paragraph[start:end]).strip()
         if (number == 0 and keep_first) or not sentence or _asks(paragraph, start):
             continue
-        if not ended and (capitals or not sentence[0].isupper()):  # in capitals a line says nothing about where sentences begin
+        if not ended and (
+            capitals or not sentence[0].isupper()
+        ):  # in capitals a line says nothing about where sentences begin
             continue
         if _EXAMINED.search(re.match(r"[^.?!]*", paragraph[start : start + 300])[0]):
             continue
