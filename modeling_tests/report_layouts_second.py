@@ -257,7 +257,9 @@ def body_free(d):
 def body_glued(d):
     """No blank line between the context and the free text."""
     openings = [
-        o for o in d.words.openings[:2] + d.words.openings[4:9] if not o.startswith("Status post")
+        o
+        for o in d.words.openings[:2] + d.words.openings[4:9]
+        if not re.match(r"Status post|The patient is status post", o)
     ]  # a clinician's words too
     d.free([d.rng.choice(openings), *d.pick(d.words.findings, 1, 4)], join=True)
     if d.rng.random() < 0.6:

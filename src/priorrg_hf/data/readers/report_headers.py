@@ -230,7 +230,9 @@ def _behind_title(words: str) -> Header | None:
     parts = words.split()
     for start in range(1, min(len(parts), 15)):
         head = " ".join(parts[:start])
-        if parts[start] != "COMPARED" and re.search(r"\b(?:CHEST|THORAX|CXR|X-?RAYS?|RADIOGRAPHS?)\b(?! WALL)", head):
+        if parts[start] != "COMPARED" and re.search(
+            r"\b(?:CHEST|THORAX|CXR|X-?RAYS?|RADIOGRAPHS?|REPORT)\b(?! WALL)", head
+        ):
             name = _normal(" ".join(parts[start:]))
             header = None if name in _RARELY_INLINE else _named(name)
             if header is not None and header.sections and not header.kind:

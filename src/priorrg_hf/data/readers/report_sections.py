@@ -76,6 +76,7 @@ _VIEWS_LEFT = re.compile(rf"\b{VIEW_WORD}$", re.IGNORECASE)
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
     r"(?:^[ ]*[*#_= -]*|(?<=______)[ ]+)(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
+    r"(?:[ ]+FINAL[ ]+REPORT\b)?"
     r"[ .:*_=-]*",
     re.MULTILINE,
 )
@@ -101,13 +102,13 @@ _SENTENCE_END = re.compile(r"(?<=[.?!:;])[ \n]+|\n[ ]*")
 
 # How sentences of a report begin or what they say, and those of a clinical question hardly ever.
 _REPORT_START = re.compile(
-    r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:is |was )?made|(?:in the )?interval\b|since (?:the|_|prior|previous|last|yesterday's)|(?:again|once again)\b"
+    r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:to|with|(?:is |was )?made)\b|(?:in the )?interval\b|since (?:the|_|prior|previous|last|yesterday's)|(?:again|once again)\b"
     r"|there (?:is|are|has|have|was|were) (?!concern|a? ?history|question|suspicion|clinical)"
     r"|no (?:evidence|acute|focal|new|pneumothorax|pleural|effusions?|consolidation|infiltrate|significant|change|relevant|other|previous|large|free|radiograph\w*)"
     r"|(?:the )?(?:monitoring|support) (?:and|devices?)|(?:the )?(?:endotracheal|nasogastric|enteric|feeding|tracheostomy|et|ng) tubes?\b.{0,40}"
     r"\b(?:is|are|in|has|ends|terminates|tip|lies|remains|projects)\b"
     r"|low lung volumes|stable (?:app|card|pos|post|left|right|bilat|size|mild|moder)|unchanged|unremarkable|normal (?:heart|card|chest|lung|size|app|exam|study)"
-    r"|(?:the )?patient (?:has been|was|is|is now|remains) (?:ex|in)tubated|tips? of (?:the|an?)\b"
+    r"|(?:the )?patient has taken\b|(?:the )?patient (?:has been|was|is|is now|remains) (?:ex|in)tubated|tips? of (?:the|an?)\b"
     r"|(?:new|small|moderate|large|mild|minimal|increased|decreased|worsening|improved|persistent|bibasilar|bilateral|patchy|subtle)\b.{0,50}\b(?:is|are|has|have) )",
     re.IGNORECASE,
 )
@@ -250,12 +251,11 @@ def _marks(text: str) -> list[_Mark]:
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
-        if (
-            header is not None
-            and not _ends_open(text, match.start())
-            and not match[1].startswith(
-                ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
-            )
+        ended = "." if text[match.end(1) : match.end(1) + 1] == "." else ""
+        if _ends_open(text, match.start()) or _NO_HEADER.search(match[1] + ended):
+            continue
+        if header is not None and not match[1].startswith(
+            ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
@@ -517,6 +517,15 @@ def _context_body(body: str, reported: bool, views: bool) -> str:
     return kept
 
 
+def _breaks_early(paragraph: str, start: int) -> bool:
+    """Whether the line before had room for the first word here: its break is no wrapping."""
+    lines = paragraph[:start].rstrip("\n ").split("\n")
+    header = 24 if len(lines) == 1 else 0  # what may stand before the paragraph on its line
+    word = paragraph[start : start + 60].split(" ")[0].split("\n")[0]
+    longest = max(map(len, paragraph[: start + 400].split("\n")))
+    return "\n" in paragraph[max(0, start - 3) : start] and len(lines[-1].strip()) + header + 1 + len(word) < longest
+
+
 def _asks(paragraph: str, start: int) -> bool:
     """Whether the sentence that begins here, over its line breaks, ends in a question mark."""
     return re.match(r"[^.?!:;]{0,200}\?", paragraph[start : start + 201]) is not None
@@ -537,18 +546,19 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
         whole = _SPACE.sub(" ", paragraph[start:end]).strip()
         if (number == 0 and keep_first) or not sentence or _asks(paragraph, start):
             continue
-        if not ended and (
-            capitals or not sentence[0].isupper()
-        ):  # in capitals a line says nothing about where sentences begin
+        early = not ended and _breaks_early(paragraph, start)
+        # in capitals a new line says nothing about where sentences begin, unless the one before had room left
+        if not ended and not (early if capitals else sentence[0].isupper()):
             continue
-        if _EXAMINED.search(re.match(r"[^.?!]*", paragraph[start : start + 300])[0]):
+        over_lines = _SPACE.sub(" ", re.match(r"[^.?!]*", paragraph[start : start + 300])[0])
+        if _EXAMINED.search(over_lines):
             continue
-        claims = _REPORT_CLAIM.search(whole) is not None
+        claims = _REPORT_CLAIM.search(over_lines if ended else whole) is not None
         if is_label(sentence) or (ended and claims):
             return paragraph[:start]
         if not ended and _VIEWS_TAKEN.match(sentence):
             return paragraph[:start]
-        if ends == 0 and views and not _COMPARES.match(sentence):
+        if ends == 0 and views and not _COMPARES.match(sentence) and not (early and _STATEMENT.match(sentence)):
             continue  # "No relevant priors.", "PA and lateral chest of ___."
         doubtful = number == 0 and reported and not claims  # "Heart failure" may be the whole question
         if (
