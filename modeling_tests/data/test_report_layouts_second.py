@@ -1,4 +1,6 @@
-"""Report sections on the layouts of a second author, who had not seen the parser when the batches were written."""
+"""Report sections on made-up reports of a second author, each batch written before the parser was mended for it."""
+
+import time
 
 import pytest
 from report_layouts_second import BATCHES, make_report
@@ -50,3 +52,15 @@ EXAMPLES = {
 def test_examples_of_a_second_author(symptom):
     text, expected = EXAMPLES[symptom]
     assert report_sections(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["INDICATION: " + "Woman with cough\n" * 6_000, "INDICATION: " + "LEFT EFFUSION\nIS IT " * 6_000, "AP AND LATERAL " * 6_000, "CHEST, \n" * 10_000,
+     "INDICATION: " + "___\n" * 12_000, "HISTORY: " + "Recent CT showed " * 6_000],
+    ids=range(6),
+)  # fmt: skip
+def test_long_texts_take_linear_time(text):
+    begin = time.perf_counter()
+    report_sections(text)
+    assert time.perf_counter() - begin < 5

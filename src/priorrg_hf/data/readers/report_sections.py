@@ -520,10 +520,11 @@ def _context_body(body: str, reported: bool, views: bool) -> str:
 
 def _breaks_early(paragraph: str, start: int) -> bool:
     """Whether the line before had room for the first word here: its break is no wrapping."""
-    lines = paragraph[:start].rstrip("\n ").split("\n")
+    first = max(0, start - 600)  # a window, for long texts
+    lines = paragraph[first:start].rstrip("\n ").split("\n")
     header = 24 if len(lines) == 1 else 0  # what may stand before the paragraph on its line
     word = paragraph[start : start + 60].split(" ")[0].split("\n")[0]
-    longest = max(map(len, paragraph[: start + 400].split("\n")))
+    longest = max(map(len, paragraph[first : start + 400].split("\n")))
     return "\n" in paragraph[max(0, start - 3) : start] and len(lines[-1].strip()) + header + 1 + len(word) < longest
 
 
