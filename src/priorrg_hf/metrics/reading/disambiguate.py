@@ -544,6 +544,9 @@ def _article(chunks: list[Chunk], index: int) -> None:
         chunks[index].tag = "PRON"
 
 
+_HARD = ("difficult", "hard", "impossible", "unable")
+
+
 def _deny_clause(chunks: list[Chunk], index: int) -> None:
     """ "No evidence that the effusion has enlarged.": the change is denied."""
     for following in chunks[index + 1 :]:
@@ -551,6 +554,8 @@ def _deny_clause(chunks: list[Chunk], index: int) -> None:
             following.tag, following.value, following.flags = "CHG", "resolved", "pv"
         if following.tag in ("CHG", "MOVE"):
             following.denied = True
+            if chunks[index].text.endswith((" whether", " if")) or chunks[index].text.startswith(_HARD):
+                following.tag = "PSEUDO"  # "it is difficult to say whether it has changed" tells no course
             return
         if following.tag == "SEP":
             break
