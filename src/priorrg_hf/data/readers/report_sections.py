@@ -282,7 +282,10 @@ def _behind(text: str, position: int) -> str:
 
 def _runs_into_label(words: str) -> bool:
     """`FINDINGS - BONES:` and `FINDINGS. CHEST, PA AND LATERAL:`, of which the part before the mark is the header."""
-    head, mark, rest = re.match(r"(.*?)( - |\. |$)(.*)", words, re.DOTALL).groups()
+    match = re.match(r"(.*?)( - |\. |$)(.*)", words, re.DOTALL)
+    if match is None:  # it matches every text
+        return False
+    head, mark, rest = match.groups()
     if mark == ". ":
         return head.isupper() and len(head) > 3 and find_header(head, exact=True) is not None
     return bool(mark) and has_anatomy(rest) and not has_anatomy(head)
@@ -399,7 +402,7 @@ def _resolved(text: str, marks: list[_Mark]) -> list[_Mark]:
     """The marks with titles told from headers, and without what stands in a wet read or an addendum."""
     marks = _without_asides(text, marks)
     has_findings = any("findings" in mark.header.sections and mark.header.kind != "weak" for mark in marks)
-    result = []
+    result: list[_Mark] = []
     for number, mark in enumerate(marks):
         if mark.header.kind == "weak":
             end = marks[number + 1].start if number + 1 < len(marks) else len(text)
@@ -552,7 +555,7 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
         # in capitals a new line says nothing about where sentences begin, unless the one before had room left
         if not ended and not (early if capitals else sentence[0].isupper()):
             continue
-        over_lines = _SPACE.sub(" ", re.match(r"[^.?!]*", paragraph[start : start + 300])[0])
+        over_lines = _SPACE.sub(" ", re.split(r"[.?!]", paragraph[start : start + 300], maxsplit=1)[0])
         if _EXAMINED.search(over_lines):
             continue
         claims = _REPORT_CLAIM.search(over_lines if ended else whole) is not None

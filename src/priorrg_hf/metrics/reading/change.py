@@ -305,7 +305,13 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
     if devices:
         return devices
     earlier = [m for m in clause.mentions if m.is_device and m.index < index]
-    if not earlier and index > 1 and before.tag == "V" and clause.chunks[index - 2].tag in ("W", "FIND"):
+    if (
+        not earlier
+        and index > 1
+        and before is not None
+        and before.tag == "V"
+        and clause.chunks[index - 2].tag in ("W", "FIND")
+    ):
         return []  # "the balloon is out, and the ET tube remains"
     return earlier[-1:] or [m for m in clause.mentions if m.is_device and m.index > index][:1]
 

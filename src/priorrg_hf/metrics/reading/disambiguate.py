@@ -574,7 +574,8 @@ def _verb(chunks: list[Chunk], index: int) -> None:
     """ "A small effusion appeared on the left": no more than a verb of seeming with something after it, else it is new."""
     following = _next(chunks, index)
     ends = following is None or following.tag in ("STOP", "COMMA", "CONJ", "CMPW", "SEP", "AFTER")
-    if chunks[index].text == "appeared" and index and (ends or following.text in ("on", "on the", "at the", "in the")):
+    ends = ends or (following is not None and following.text in ("on", "on the", "at the", "in the"))
+    if chunks[index].text == "appeared" and index and ends:
         chunks[index].tag, chunks[index].value, chunks[index].flags = "CHG", "new", "vp"
 
 
