@@ -7,7 +7,7 @@ PYTEST := -m pytest -n 2 --dist loadfile modeling_tests
 .PHONY: demo test test-newest test-lowest lint format clean
 
 demo: $(VENV)/.installed
-	$(BIN)/priorrg demo --output-dir demo_output
+	$(BIN)/priorrg demo --output demo_output
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)

@@ -334,3 +334,12 @@ def test_info_holds_what_a_bug_report_needs():
 
 def test_data_group_is_the_same_kind_of_group():
     assert type(get_command(data.data_app)) is type(ROOT)
+
+
+def test_the_makefile_calls_commands_as_they_are(tmp_path):
+    """`make demo` is the first command that anybody types."""
+    lines = (Path(__file__).resolve().parents[2] / "Makefile").read_text(encoding="utf-8").splitlines()
+    calls = [line.split("priorrg ", 1)[1].split() for line in lines if "/priorrg " in line]
+    assert ["demo", "--output", "demo_output"] in calls
+    for call in calls:
+        assert run(*call, "--dry-run").exit_code == 0

@@ -312,7 +312,7 @@ def test_time_is_linear_in_length(unit):
             gc.enable()
 
     seconds(2_000)
-    short, long = seconds(50_000), seconds(200_000)
+    short, long = seconds(20_000), seconds(80_000)
     assert long < 8 * short + 0.3
 
 

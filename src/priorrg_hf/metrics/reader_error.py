@@ -1,7 +1,7 @@
 """How well the report reader reads, and scores carried through its error.
 
-`reading/tables/measured.json` holds counts on sentences kept apart (never looked at while the rules were written) as
-`benchmarks/reading_accuracy.py` counted them. From them come precision and recall of each label, and intervals of the reader-based
+`reading/tables/measured.json` holds counts on texts kept apart, each set read by the reader of that time before anybody had
+looked at it (`sets` names them), as `benchmarks/reading_accuracy.py` counted them. From them come precision and recall of each label, and intervals of the reader-based
 scores that hold the reader's error beside that of drawing reports: each bootstrap replicate is corrected with an error drawn from its
 posterior.
 

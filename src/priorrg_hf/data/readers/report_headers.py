@@ -129,15 +129,23 @@ _PATTERNS = [
          Header((), "end")),
         (r"(?:wet read|preliminary (?:report|read\w*)|prelim) (?:version|by|from|of|on)? ?.*", Header((), PRELIMINARY)),
         (r"addend(?:um|a) .+", Header((), ADDENDUM)),
+        (r"(?:job|report|document|dictation|transcription|order|accession|case|visit|encounter|patient|requisition|voice|episode|history|file) (?:id|ids|number"
+         r"|num|no|code|status)", Header((), "end")),
         (r"(?:imaging|radiographic|x ray|chest|exam\w*) techniques?", Header((), "technique")),
     )
 ]  # fmt: skip
 
 # "PA AND LATERAL VIEWS OF THE CHEST:", "CHEST, PORTABLE AP:", "FRONTAL RADIOGRAPH OF THE CHEST:" stand where FINDINGS would
 _VIEW_TITLE = re.compile(
-    r"^(?!.*\bWALL\b)(?=.*\b(?:CHEST|THORAX|CXR)\b)(?=.*\b(?:VIEWS?|AP|PA|PORTABLE|FRONTAL|LATERAL|LAT|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|FILMS?|UPRIGHT|SUPINE|SINGLE|CXR|"
+    r"^(?!.*\b(?:WALL|COMPARED)\b)(?=.*\b(?:CHEST|THORAX|CXR)\b)(?=.*\b(?:VIEWS?|AP|PA|PORTABLE|FRONTAL|LATERAL|LAT|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|FILMS?|UPRIGHT|SUPINE|SINGLE|CXR|"
     r"TWO|ONE|\d)\b)[A-Z0-9 ,/&().#_'-]+$"
 )
+# the words of such a title in small letters, where a sentence must not pass for one
+VIEW_WORD = (
+    r"(?:chest|thorax|cxr|views?|ap|pa|and|portable|frontal|lateral|lat|radiographs?|x-?rays?|films?|upright|erect|supine|semi-?upright|semi-?erect"
+    r"|single|one|two|2|1|a|an|the|of|bedside)"
+)
+_VIEW_WORDS = re.compile(rf"{VIEW_WORD}(?:[ ,&/()-]+{VIEW_WORD})+[ )]*", re.IGNORECASE)
 _ANATOMY = re.compile(
     r"\b(?:LUNGS?|PLEURAL?|HEART|CARDI\w+|MEDIASTIN\w+|HIL(?:A|AR|UM)|BON(?:ES?|Y)|OSSEOUS|SKELET\w+|SPINE|RIBS?|CHEST WALL"
     r"|SOFT TISSUES?|LINES?|TUBES?|DEVICES?|CATHETERS?|HARDWARE|AIRWAYS?|TRACHEA\w*|DIAPHRAGM\w*|ABDOM\w+|VESSELS"
@@ -155,6 +163,7 @@ _MAIN_WORDS = (
     "examination",
     "recommendation",
 )
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|shows?|showed|suggests?|should|would|could|may|agree[sd]?)\b")
 _SPACE = re.compile(r"\s+")
 
 
@@ -196,13 +205,44 @@ def find_header(words: str, exact: bool = False) -> Header | None:
         header = _named(_normal(head)) if separator and len(rest.split()) <= 5 else None
         if header is not None and header.kind != "weak":
             return header
-    if _VIEW_TITLE.match(_SPACE.sub(" ", words).strip(" .")):
+    if capitals and (header := _behind_title(words)) is not None:
+        return header
+    if is_view_title(words):
         return Header(("findings",), "weak")
     if capitals and " " not in name and len(name) >= 6:
-        close = difflib.get_close_matches(name, _MAIN_WORDS, n=1, cutoff=0.86)
+        swapped = [word for word in _MAIN_WORDS if word[0] == name[0] and sorted(word) == sorted(name)]  # "HISTROY"
+        close = swapped or difflib.get_close_matches(name, _MAIN_WORDS, n=1, cutoff=0.86)
         if close and not _ANATOMY.search(words):
             return _named(close[0])
     return Header((), "label") if is_label(words + ":") else None
+
+
+def is_view_title(words: str) -> bool:
+    """Whether words name the views of an examination and nothing else: `PA AND LATERAL VIEWS OF THE CHEST`, `Portable chest radiograph`."""
+    words = _SPACE.sub(" ", words).strip(" .*_")
+    if not words.isupper():
+        return _VIEW_WORDS.fullmatch(words) is not None and _VIEW_TITLE.match(words.upper()) is not None
+    return _VIEW_TITLE.match(words) is not None and _behind_title(words) is None
+
+
+def _behind_title(words: str) -> Header | None:
+    """The header that a title runs into where line breaks are lost: `CHEST RADIOGRAPH COMPARISON`."""
+    parts = words.split()
+    for start in range(1, min(len(parts), 15)):
+        head = " ".join(parts[:start])
+        if parts[start] != "COMPARED" and re.search(
+            r"\b(?:CHEST|THORAX|CXR|X-?RAYS?|RADIOGRAPHS?|REPORT)\b(?! WALL)", head
+        ):
+            name = _normal(" ".join(parts[start:]))
+            header = None if name in _RARELY_INLINE else _named(name)
+            if header is not None and header.sections and not header.kind:
+                return header
+    return None
+
+
+def has_anatomy(words: str) -> bool:
+    """Whether words name an organ or a device, as the labels within findings do."""
+    return _ANATOMY.search(words) is not None
 
 
 def is_label(line: str) -> bool:
@@ -231,7 +271,7 @@ def _named(name: str) -> Header | None:
     if (
         len(parts) == 1
         and len(words := name.split()) == 2
-        and all(word in _KNOWN and _KNOWN[word].sections for word in words)
+        and all(word in _KNOWN and _KNOWN[word].sections and not _KNOWN[word].kind for word in words)
     ):
         parts = words  # "FINDINGS IMPRESSION"
     if len(parts) > 1:
@@ -247,4 +287,7 @@ def _named(name: str) -> Header | None:
 
 
 def _by_pattern(name: str) -> Header | None:
-    return next((header for pattern, header in _PATTERNS if pattern.fullmatch(name)), None)
+    header = next((header for pattern, header in _PATTERNS if pattern.fullmatch(name)), None)
+    if header is not None and name.startswith(("wet", "prelim", "addend", "recommend")) and _VERB.search(name):
+        return None  # "Wet read was concordant."
+    return header

@@ -17,17 +17,28 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from .report_headers import ADDENDUM, CONTEXT, PRELIMINARY, Header, find_header, is_label
+from .report_headers import (
+    ADDENDUM,
+    CONTEXT,
+    PRELIMINARY,
+    VIEW_WORD,
+    Header,
+    find_header,
+    has_anatomy,
+    is_label,
+    is_view_title,
+)
 
 
 # What may stand before a header: "## ", "2. ", "**", "> ". Leading blanks are one at most by then; bounds keep the time linear.
-_PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Ha-h])[.)][ ]{0,4})?[*_\[`]{0,3}"
+_PREFIX = r"[ (#>*•·‣–—=~+_\[\]<|`-]{0,8}(?:\(?(?:\d{1,2}|[ivxIVX]{1,4}|[A-Na-n])[.)][ ]{0,4})?[*_\[`]{0,3}"
 # A line's start up to a colon. The words themselves are judged by `find_header`.
 _LINE_HEADER = re.compile(
-    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+[*_\]=`-]{{0,4}}[ ]*(?=(.?))", re.MULTILINE
+    rf"^{_PREFIX}([A-Za-z(][^:\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}[ ]{{0,4}}:+(?:(?!___)[*_\]=`-]){{0,4}}[ ]*(?=(.?))",
+    re.MULTILINE,
 )
 _LATER_COLON = re.compile(
-    rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)[*_\]=`-]{{0,4}}[ ]*", re.MULTILINE
+    rf"^{_PREFIX}([A-Za-z(][^\n]{{0,90}}?)[ ]?[*_\]=`]{{0,4}}:+(?!\d)(?:(?!___)[*_\]=`-]){{0,4}}[ ]*", re.MULTILINE
 )
 # "FINDINGS - Clear", "FINDINGS. Clear", "FINDINGS   Clear" and, in capitals before a sentence, "FINDINGS The lungs are clear"
 _LINE_DASH = re.compile(
@@ -35,11 +46,11 @@ _LINE_DASH = re.compile(
     re.MULTILINE,
 )
 _VIEWS_BEHIND = re.compile(
-    r"(?:(?:chest|thorax|pa|ap|lateral|lat|and|portable|x-?ray|cxr|radiograph|2|two|views?)\b[ ]?)+(?:[ ]{0,3}[-–—:]+[ ]*|(?=\n)|\Z)",
+    r"(?:(?:chest|thorax|pa|ap|lateral|lat|and|portable|x-?ray|cxr|radiograph|2|two|views?)\b[ ]?)+(?:[ ]{0,3}[-–—:]+[ ]*|(?=\n(?-i:(?![ ]*[a-z])))|\Z)",
     re.IGNORECASE,
 )
 _LINE_CAPITALS = re.compile(
-    rf"^{_PREFIX}([A-Z]{{4,20}}(?:(?:[ ]?[/&][ ]?|[ ])[A-Z]{{2,20}}){{0,5}})[*_\]]{{0,3}}"
+    rf"^{_PREFIX}([A-Z]{{4,20}}(?:(?:[ ]?[/&][ ]?|[ ])[A-Z]{{2,20}}){{0,5}}(?:\(S\))?)[*_\]]{{0,3}}"
     r"(?:[.;]|(?=[ ]{2})|(?=[ ][A-Z][a-z]|[ ]___|[ ]\d))[ ]+(?=\S)",
     re.MULTILINE,
 )
@@ -49,12 +60,23 @@ _LINE_ALONE = re.compile(
     rf"^({_PREFIX})([A-Za-z][A-Za-z0-9 ,/&+()#_-]{{1,70}}?)[ ]?[*_\]=`#>|.–—-]{{0,6}}[ ]*$", re.MULTILINE
 )
 _INLINE = re.compile(
-    r"(?<=[A-Za-z0-9%\"'/*.?!;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
-    r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__)?[ ]*"
+    r"(?<=[A-Za-z0-9%\"'/*.?!:;,)_])[ ]+(?:\*\*|__|\(?\d{1,2}[.)][ ]+|[-–—|•][ ]+)?"
+    r"((?:[A-Za-z]{1,20}(?:\([Ss]\))?)(?:(?:,?[ ]|[ ]?[/&-][ ]?)[A-Za-z]{1,20}(?:\([Ss]\))?){0,4}(?:[ ](?:\([\w ]{1,12}\)|#[ ]?\d{1,2}|_{3}))?)[ ]*(?:\*{2,3}|__)?[ ]*:+(?:\*\*|__(?!_))?"
 )
+# the views within a line, as where line breaks are lost; without a full stop before them only in capitals
+_INLINE_VIEWS = re.compile(
+    rf"(?:(?<=[.?!;:_])[ ]+|[ ](?=[A-Z]{{2,}} |A |[A-Z-]+:)|^[ ]?)((?i:{VIEW_WORD})(?:(?:,?[ ]|,?\n[ ]?|[ ]?[&/-][ ]?)(?i:{VIEW_WORD})\b){{1,11}})[ ]?:(?!\d)[ ]*",
+    re.MULTILINE,
+)
+_NOT_BEFORE = re.compile(
+    r"\b(?:other|additional|incidental|associated|further|ancillary|secondary|significant|skeletal|cardiac|extrapulmonary)[ ]$",
+    re.IGNORECASE,
+)
+_VIEWS_LEFT = re.compile(rf"\b{VIEW_WORD}$", re.IGNORECASE)
 # In capitals, or alone on its line: "Final report was discussed with ..." is a sentence.
 _FINAL = re.compile(
-    r"^[ ]*[*#_= -]*(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
+    r"(?:^[ ]*[*#_= -]*|(?<=______)[ ]+)(?:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION)\b|(?i:FINAL[ ]+(?:RADIOLOGY[ ]+)?(?:REPORT|EXAMINATION))(?=[ .:*_=-]*$))"
+    r"(?:[ ]+FINAL[ ]+REPORT\b)?"
     r"[ .:*_=-]*",
     re.MULTILINE,
 )
@@ -80,13 +102,13 @@ _SENTENCE_END = re.compile(r"(?<=[.?!:;])[ \n]+|\n[ ]*")
 
 # How sentences of a report begin or what they say, and those of a clinical question hardly ever.
 _REPORT_START = re.compile(
-    r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:is |was )?made|(?:in the )?interval\b|since (?:the|_|prior|previous|last|yesterday's)|(?:again|once again)\b"
+    r"(?:as compared|in comparison|compared (?:to|with)|comparison (?:to|with|(?:is |was )?made)\b|(?:in the )?interval\b|since (?:the|_|prior|previous|last|yesterday's)|(?:again|once again)\b"
     r"|there (?:is|are|has|have|was|were) (?!concern|a? ?history|question|suspicion|clinical)"
     r"|no (?:evidence|acute|focal|new|pneumothorax|pleural|effusions?|consolidation|infiltrate|significant|change|relevant|other|previous|large|free|radiograph\w*)"
     r"|(?:the )?(?:monitoring|support) (?:and|devices?)|(?:the )?(?:endotracheal|nasogastric|enteric|feeding|tracheostomy|et|ng) tubes?\b.{0,40}"
     r"\b(?:is|are|in|has|ends|terminates|tip|lies|remains|projects)\b"
     r"|low lung volumes|stable (?:app|card|pos|post|left|right|bilat|size|mild|moder)|unchanged|unremarkable|normal (?:heart|card|chest|lung|size|app|exam|study)"
-    r"|(?:the )?patient (?:has been|was|is|is now|remains) (?:ex|in)tubated|tips? of (?:the|an?)\b"
+    r"|(?:the )?patient has taken\b|(?:the )?patient (?:has been|was|is|is now|remains) (?:ex|in)tubated|tips? of (?:the|an?)\b"
     r"|(?:new|small|moderate|large|mild|minimal|increased|decreased|worsening|improved|persistent|bibasilar|bilateral|patchy|subtle)\b.{0,50}\b(?:is|are|has|have) )",
     re.IGNORECASE,
 )
@@ -100,6 +122,11 @@ _ORGAN_START = re.compile(
 # what an examination was; in a comparison it may stand
 _VIEWS_START = re.compile(
     r"(?:a |an |the )?(?:single|portable|frontal|upright|supine|semi\w*|ap|pa|two|one|lateral)\b.{0,60}\b(?:views?|radiographs?|images?|film|chest)\b",
+    re.IGNORECASE,
+)
+_VIEWS_TAKEN = re.compile(
+    _VIEWS_START.pattern
+    + r".{0,30}\b(?:(?:is|are|was|were) (?:obtained|provided|submitted|acquired|performed|reviewed)|shows?|demonstrates?|reveals?)\b",
     re.IGNORECASE,
 )
 _REPORT_CLAIM = re.compile(
@@ -122,8 +149,17 @@ _STATEMENT = re.compile(
     r"|symptoms|pain|cough|fever))(?:[\w'/-]+,? ){1,12}?(?:is|are|was|were|has|have|remains?|persists?|shows?|demonstrates?|reveals?|appears?|ends?|terminates?|projects?|lies|could|may|might|cannot|would|should)\b",
     re.IGNORECASE,
 )
+_COMPARES = re.compile(r"(?:in comparison|as compared|there (?:is|are|has|have))\b", re.IGNORECASE)
+# what a clinician heard or did: "Lungs with crackles at both bases.", "Chest tube was placed on ___."
+_EXAMINED = re.compile(
+    r"\b(?:crackles|rales|wheez\w+|rhonchi|on (?:physical )?exam\b|auscultation|auscultated|breath sounds)"
+    r"|^(?:(?:recent|prior|previous|outside|an?|the|last) )*(?:CT|CTA|MRI|PET|echo\w*|e[ck]g|ultrasound|bronchoscopy)\b.* (?:was|were|showed|revealed|demonstrated|reported|with)\b"
+    r"|\b(?:tube|line|catheter|drain|picc|stent|pacemaker) (?:was|were) (?:\w+ )?"
+    r"(?:placed|removed|inserted|pulled|attempted)\b",
+    re.IGNORECASE,
+)
 _QUESTION = re.compile(
-    r"\s*(?:\?|//|r/o\b|rule out|evaluat(?:e|ion) (?:for|of)|eval\b|please (?:eval|assess|rule)|assess (?:for|the|position|interval)|query\b|s/p\b|status post)",
+    r"\s*(?:\?|//|r/o\b|rule out|evaluate (?:for|of|the)|evaluation for|eval\b|please (?:eval|assess|rule)|assess (?:for|the|position|interval)|query\b|s/p\b)",
     re.IGNORECASE,
 )
 
@@ -199,11 +235,14 @@ def _marks(text: str) -> list[_Mark]:
         for match in pattern.finditer(text):
             time_of_day = match.re is _LINE_HEADER and match[2].isdigit()
             header = find_header(match[1], exact=time_of_day)
-            if header is not None and not _is_wrapped_prose(text, match, header):
+            if time_of_day and match[1][-1].isdigit() and not (header and header.kind in (PRELIMINARY, ADDENDUM)):
+                continue  # "Recommendation was given on ___ at 07:30."
+            if header is not None and not _is_wrapped_prose(text, match, header) and not _runs_into_label(match[1]):
                 marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_DASH.finditer(text):
         header = find_header(match[1], exact=match[1].islower())
-        if header is not None and header.kind not in ("label", "weak"):
+        is_title = header is not None and header.kind == "weak" and match[1].isupper() and is_view_title(match[1])
+        if header is not None and (is_title or header.kind not in ("label", "weak")):
             views = _VIEWS_BEHIND.match(text, match.end())  # "FINDINGS - CHEST"
             marks.append(_Mark(match.start(), views.end() if views else match.end(), header))
     for match in _LINE_MARKED.finditer(text):
@@ -212,12 +251,20 @@ def _marks(text: str) -> list[_Mark]:
             marks.append(_Mark(match.start(), match.end(), header))
     for match in _LINE_CAPITALS.finditer(text):
         header = find_header(match[1], exact=True)
+        ended = "." if text[match.end(1) : match.end(1) + 1] == "." else ""
+        if _ends_open(text, match.start()) or _NO_HEADER.search(match[1] + ended):
+            continue
         if header is not None and not match[1].startswith(
-            ("COMPARED", "CLINICAL ", "PRIOR", "PREVIOUS")
+            ("COMPARED", "COMPARISON TO", "COMPARISON WITH", "COMPARISON IS", "PRIOR", "PREVIOUS")
         ):  # "COMPARED WITH ___" is a sentence
             marks.append(_Mark(match.start(), match.end(), header))
     marks += _marks_alone(text)
     marks += _marks_within(text)
+    marks += [
+        _Mark(match.start(), match.end(), Header(("findings",), "weak"))
+        for match in _INLINE_VIEWS.finditer(text)
+        if is_view_title(match[1])
+    ]
     marks += [_Mark(match.start(), match.end(), Header((), "end")) for match in _FINAL.finditer(text)]
     marks += [_Mark(match.start(), match.end(), Header((), "end")) for match in _SIGNATURE.finditer(text)]
     marks += [_Mark(match.start(), match.end(), Header((), "rule")) for match in _RULE.finditer(text)]
@@ -233,15 +280,33 @@ def _behind(text: str, position: int) -> str:
     return text[max(0, position - 60) : position].rstrip(" ")
 
 
+def _runs_into_label(words: str) -> bool:
+    """`FINDINGS - BONES:` and `FINDINGS. CHEST, PA AND LATERAL:`, of which the part before the mark is the header."""
+    match = re.match(r"(.*?)( - |\. |$)(.*)", words, re.DOTALL)
+    if match is None:  # it matches every text
+        return False
+    head, mark, rest = match.groups()
+    if mark == ". ":
+        return head.isupper() and len(head) > 3 and find_header(head, exact=True) is not None
+    return bool(mark) and has_anatomy(rest) and not has_anatomy(head)
+
+
 def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
     """Whether a line that begins with one word in small letters goes on with a sentence of the line before."""
     words = match[1]
     plain = not text[match.start() : match.start(1)].strip()
     alone = text[match.end() : match.end() + 1] == "\n"
-    if header.kind == "label" or not words[0].islower() or not plain or alone or " " in words.strip():
+    if header.kind == "label" or not words[0].islower() or not plain or alone:
+        return False
+    is_time = (
+        words[-1:].isdigit() and text[match.end() : match.end() + 1].isdigit()
+    )  # "discussed with Dr. ___ at 10:40"
+    if " " in words.strip() and header.kind != "weak" and not is_time:
         return False
     before = _behind(text, match.start()).rstrip("\n").rstrip(" ")
     line = before.rpartition("\n")[2]
+    if is_time and before[-1:] not in (*".?!", ""):
+        return True
     return (
         not _behind(text, match.start()).endswith(("\n\n", "\n \n"))
         and bool(line)
@@ -249,6 +314,20 @@ def _is_wrapped_prose(text: str, match: re.Match, header: Header) -> bool:
         and ":" not in line
         and not line.isupper()
     )
+
+
+# "COMPARISON STUDY OF / ___ IS REVIEWED.", "Recommendations as before."
+_NO_HEADER = re.compile(
+    r"\b(?:of|is|are|was|were|the|for|from|by|at|on|in|made|an?)$|^(?:recommend\w+|addend\w+|wet|prelim\w*) (?!read|report|interpretation)\w.*\.$",
+    re.IGNORECASE,
+)
+
+
+def _ends_open(text: str, position: int) -> bool:
+    """Whether the line before is one in capitals that a sentence runs over."""
+    before = _behind(text, position)
+    line = before[:-1].rpartition("\n")[2].rstrip(" ")
+    return bool(line) and line.isupper() and len(line.split()) > 2 and line[-1] not in ".?!:;_-="
 
 
 def _marks_alone(text: str) -> list[_Mark]:
@@ -263,12 +342,18 @@ def _marks_alone(text: str) -> list[_Mark]:
         # "## Findings", "Findings -", or underlined
         marked = marked or re.match(r"[=~-]{3}", behind) or match[0][match.end(2) - match.start() :].strip(" .")
         header = find_header(words, exact=not words.isupper() and not marked)
-        if header is None or header.kind == "label":
+        if header is None or header.kind == "label" or (header.kind == "weak" and not words.isupper()):
             continue  # capitals without a colon are text as well: "COPD"
+        if not match[1].strip() and _NO_HEADER.search(words + match[0][match.end(2) - match.start() :].rstrip()):
+            continue
+        if not match[1].strip() and re.match(r"compar\w+ (?:is|was|made|to|with)\b", words, re.IGNORECASE):
+            continue  # "Comparison is made with chest radiograph ___."
         if "," in words and header.kind != "weak" and find_header(words, exact=True) is None:
             continue  # "PRIOR RADIOGRAPH ___, CT ___."
-        if header.kind == "weak":
+        if header.kind == "weak" and not re.search(r"[-–—][ ]*$", match[0]):
             header = Header((), "title")
+        if words.isupper() and match[0].rstrip().endswith(".") and _ends_open(text, match.start()):
+            continue  # "WITH ALTERED MENTAL / STATUS."
         if not words.isupper():
             before = _behind(text, match.start())
             opened = (
@@ -290,12 +375,25 @@ def _marks_within(text: str) -> list[_Mark]:
         starts = [0, *(space.end() for space in re.finditer(r"[ ]", match[1]))]
         for start in starts:  # "year old man FINDINGS" ends in a header
             tail = match[1][start:]
+            if (
+                start
+                and _NOT_BEFORE.search(match[1][:start])
+                or tail.upper() == "VIEWS"
+                and _VIEWS_LEFT.search(_behind(text, match.start(1) + start))
+            ):
+                continue  # "OTHER FINDINGS:", "CHEST, TWO VIEWS:"
             header = find_header(tail, exact=True)
             if header is None or header.kind == "label":
                 continue
             before = _behind(text, match.start() + 1 if not start else match.start(1) + start)
+            if tail.upper().startswith("COMPARED") and before.rstrip("* ")[-1:] not in (*".?!:;_", ""):
+                continue  # "AP CHEST COMPARED TO ___:"
             if tail.isupper() or (header.kind != "weak" and start == 0 and before[-1:] in (".", "?", "!", ";", "_")):
-                marks.append(_Mark(match.start() if not start else match.start(1) + start, match.end(), header))
+                blanks = len(match[0]) - len(
+                    match[0].lstrip(" ")
+                )  # they may belong to a header without text before this one
+                first = match.start() + blanks if not start else match.start(1) + start
+                marks.append(_Mark(first, match.end(), header))
                 break
     return marks
 
@@ -304,7 +402,7 @@ def _resolved(text: str, marks: list[_Mark]) -> list[_Mark]:
     """The marks with titles told from headers, and without what stands in a wet read or an addendum."""
     marks = _without_asides(text, marks)
     has_findings = any("findings" in mark.header.sections and mark.header.kind != "weak" for mark in marks)
-    result = []
+    result: list[_Mark] = []
     for number, mark in enumerate(marks):
         if mark.header.kind == "weak":
             end = marks[number + 1].start if number + 1 < len(marks) else len(text)
@@ -312,7 +410,9 @@ def _resolved(text: str, marks: list[_Mark]) -> list[_Mark]:
                 set(later.header.sections) & {"indication", "history"} or later.header.kind == "technique"
                 for later in marks[number + 1 :]
             )
-            if has_findings or context_follows or not _says_something(text[mark.end : end]):
+            if result and "impression" in result[-1].header.sections and not text[result[-1].end : mark.start].strip():
+                mark = _Mark(mark.start, mark.end, Header((), "title"))  # "IMPRESSION: AP CHEST:"
+            elif has_findings or context_follows or not _says_something(text[mark.end : end]):
                 mark = _Mark(mark.start, mark.end, Header((), "title" if has_findings else "end"))
         result.append(mark)
     return result
@@ -421,11 +521,27 @@ def _context_body(body: str, reported: bool, views: bool) -> str:
     return kept
 
 
+def _breaks_early(paragraph: str, start: int) -> bool:
+    """Whether the line before had room for the first word here: its break is no wrapping."""
+    first = max(0, start - 600)  # a window, for long texts
+    lines = paragraph[first:start].rstrip("\n ").split("\n")
+    header = 24 if len(lines) == 1 else 0  # what may stand before the paragraph on its line
+    word = paragraph[start : start + 60].split(" ")[0].split("\n")[0]
+    longest = max(map(len, paragraph[first : start + 400].split("\n")))
+    return "\n" in paragraph[max(0, start - 3) : start] and len(lines[-1].strip()) + header + 1 + len(word) < longest
+
+
+def _asks(paragraph: str, start: int) -> bool:
+    """Whether the sentence that begins here, over its line breaks, ends in a question mark."""
+    return re.match(r"[^.?!:;]{0,200}\?", paragraph[start : start + 201]) is not None
+
+
 def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool) -> str:
     """The sentences before the first that reads like a report; the first itself is believed where it stands behind its header."""
     paragraph = paragraph.strip()
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(paragraph))]
     ends = 0  # of sentences, so far
+    capitals = paragraph.isupper()
     for number, start in enumerate(starts):
         end = starts[number + 1] if number + 1 < len(starts) else len(paragraph)
         before = paragraph[max(0, start - 60) : start]
@@ -433,12 +549,21 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
         ends += start > 0 and before.rstrip()[-1:] in ".?!"
         sentence = _SPACE.sub(" ", paragraph[start : end + 120]).strip()  # a line may end before its first words do
         whole = _SPACE.sub(" ", paragraph[start:end]).strip()
-        if (number == 0 and keep_first) or not sentence or whole.endswith("?") or not (ended or sentence[0].isupper()):
+        if (number == 0 and keep_first) or not sentence or _asks(paragraph, start):
             continue
-        claims = _REPORT_CLAIM.search(whole) is not None
+        early = not ended and _breaks_early(paragraph, start)
+        # in capitals a new line says nothing about where sentences begin, unless the one before had room left
+        if not ended and not (early if capitals else sentence[0].isupper()):
+            continue
+        over_lines = _SPACE.sub(" ", re.split(r"[.?!]", paragraph[start : start + 300], maxsplit=1)[0])
+        if _EXAMINED.search(over_lines):
+            continue
+        claims = _REPORT_CLAIM.search(over_lines if ended else whole) is not None
         if is_label(sentence) or (ended and claims):
             return paragraph[:start]
-        if ends == 0 and views:
+        if not ended and _VIEWS_TAKEN.match(sentence):
+            return paragraph[:start]
+        if ends == 0 and views and not _COMPARES.match(sentence) and not (early and _STATEMENT.match(sentence)):
             continue  # "No relevant priors.", "PA and lateral chest of ___."
         doubtful = number == 0 and reported and not claims  # "Heart failure" may be the whole question
         if (
@@ -449,6 +574,6 @@ def _before_report(paragraph: str, keep_first: bool, views: bool, reported: bool
             return paragraph[:start]
         if ended and start and _OTHER_LABEL.match(sentence):
             return paragraph[:start]
-        if ends and "\n" in before[-3:] and _STATEMENT.match(sentence):
+        if (ends or not ended) and "\n" in before[-3:] and _STATEMENT.match(sentence):
             return paragraph[:start]
     return paragraph

@@ -49,8 +49,14 @@ def settle_sides(clause: Clause) -> None:
 
 
 def _on_side(clause: Clause, mention: Mention) -> list[Chunk]:
-    """ "Drain in situ on the right." """
+    """ "Drain in situ on the right.", "pacemaker projecting over the left chest wall"."""
     after = clause.chunks[mention.last : mention.last + 7]
+    if mention.finding == "pacemaker" or mention.chunk.text.startswith("port"):
+        for position, chunk in enumerate(after):
+            if chunk.tag in ("COMMA", "SEP", "WITH", "FIND", "CONJ", "STOP"):
+                break
+            if chunk.text in ("chest wall", "chest", "pectoral", "hemithorax", "axilla", "pectoral region", "thorax"):
+                return [c for c in after[:position] if c.tag == "SIDE"][-1:]
     for position, chunk in enumerate(after):
         if chunk.tag == "PREP" and chunk.text in ("on", "on the"):
             return [c for c in after[position + 1 : position + 3] if c.tag == "SIDE"][:1]
@@ -127,6 +133,14 @@ def _stated_place(clause: Clause, mention: Mention) -> list[Chunk]:
             in (["to", "involve"], ["to", "involving"], ["to", "include"])
         ):
             seen, placed, position = True, True, position + 2
+        elif (
+            chunk.tag == "CHG"
+            and chunk.value == "new"
+            and "v" in chunk.flags
+            and not placed
+            and any(c.tag == "BACKREF" for c in chunks[position + 1 : position + 4])
+        ):
+            seen = True  # "has developed on that side"
         elif chunk.tag in ("SIDE", "BACKREF") and seen and "compare" not in chunk.flags:
             found.append(chunk)
         elif (
@@ -179,6 +193,9 @@ def _lobe_parts(before: list[Chunk], ribs: bool = False) -> list[Part]:
         return []
     named = [
         before[i].text.endswith("lobe")
+        or i == sides[0]
+        and i + 1 < len(before)
+        and before[i + 1].text in ("upper", "lower", "mid", "middle")
         or i + 1 < len(before)
         and before[i + 1].text.split()[-1] in ("lobe", "zone", "lobes")
         for i in sides
@@ -218,8 +235,13 @@ def _share_sides(clause: Clause) -> None:
             c.text in ("next to", "near", "beside", "alongside", "adjacent to", "close to")
             for c in clause.chunks[one.last : two.first]
         )
+        either = one.presence == two.presence == "uncertain" and (two.relation in ("versus", "break", "explain"))
+        either = either and not any(
+            c.tag == "STOP" or (c.tag == "V" and two.relation != "versus") for c in clause.chunks[one.last : two.first]
+        )
         if (
             two.relation != "list"
+            and not either
             and not (two.relation == "near" and beside)
             and not (two.relation == "with" and any(c.tag == "ADJACENT" for c in clause.chunks[one.last : two.index]))
             or one.sides
@@ -231,12 +253,16 @@ def _share_sides(clause: Clause) -> None:
         after = [c for c in clause.chunks[two.index + 1 : two.last] if c.tag in ("SIDE", "BACKREF")]
         if after and two.sides and one.presence == two.presence:
             one.sides, one.side_chunks = list(two.sides), list(two.side_chunks)
+    related: list[Mention] = []
     for one, two in zip(mentions, mentions[1:], strict=False):
         if two.sides or two.parts or two.is_device or not one.sides:
             continue
         between = clause.chunks[one.last : two.index]
         adjacent = any(c.tag == "ADJACENT" or c.text == "superimposed on" for c in between) and not one.is_device
         explains = two.relation in ("explain", "versus", "cause") and not one.is_device
+        if any(c.tag == "REL" for c in between) and any(c.tag in ("HEDGE", "CAUSE") for c in between):
+            explains = not one.is_device  # "opacities, which may be pneumonia"
+            related.append(two)
         if explains and two.relation == "cause" and any(c.text in ("causing",) for c in between):
             explains = False
         bare = two.relation == "list" and not one.is_device and two.kind != "organ" and two.first == two.index and any(c.tag == "CONJ" for c in between) and one.last == one.index + 1  # fmt: skip
@@ -262,7 +288,7 @@ def _share_sides(clause: Clause) -> None:
             or doubted
             or explains
             or bare
-            or (two.relation == "list" and one.relation in ("explain", "versus", "cause"))
+            or (two.relation == "list" and (one.relation in ("explain", "versus", "cause") or one in related))
         ):
             two.sides, two.side_chunks = list(one.sides), list(one.side_chunks)
 

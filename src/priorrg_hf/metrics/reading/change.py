@@ -7,7 +7,7 @@ handed back: it may be about a finding of the sentence before, or about the ches
 
 from .clauses import PLACES, Clause, Event, Mention, Part
 from .scope import side_after, subjects_before
-from .tokens import Chunk
+from .tokens import MONTHS, Chunk
 
 
 _FORWARD = frozenset(
@@ -76,7 +76,9 @@ def _move(clause: Clause, index: int, chunk: Chunk) -> None:
 def _attach(clause: Clause, index: int, chunk: Chunk) -> list[tuple[int, Event]]:
     label, weak = label_of(chunk)
     targets, side = _targets(clause, index, chunk)
-    if "d" in chunk.flags:
+    if "d" in chunk.flags and not (
+        chunk.note == "forward" and targets and not any(m.is_device for m in clause.mentions)
+    ):
         targets = _devices(clause, index, chunk, targets)
         if not targets and clause.mentions:
             return []
@@ -149,6 +151,8 @@ def _compare_measures(clause: Clause) -> None:
         for i, c in enumerate(chunks)
         if c.tag == "CMPW" or c.text in ("was", "formerly", "from") or c.text.endswith("from")
     ]
+    if chunks[two - 1].tag == "PAREN" and any(_tells_when(c) for c in chunks[two + 2 : two + 6]):
+        then.append(two - 1)
     first_is_old = any(i < one for i in then) and not any(one < i < two for i in then)
     if not then:
         return
@@ -158,6 +162,12 @@ def _compare_measures(clause: Clause) -> None:
         clause.mentions[0].events.append(
             Event("increased" if new > old else "decreased", False, chunks[two if first_is_old else one])
         )
+
+
+def _tells_when(chunk: Chunk) -> bool:
+    return (
+        chunk.tag in ("CMP", "CMPW") or chunk.text in MONTHS or chunk.text[:2] in ("19", "20") and len(chunk.text) == 4
+    )
 
 
 def _further_enlargement(clause: Clause) -> None:
@@ -188,6 +198,8 @@ def _compare_sizes(clause: Clause) -> None:
     """ "previously small, now moderate", "from large to small": two sizes tell a change."""
     chunks = clause.chunks
     sizes = [i for i, c in enumerate(chunks) if c.tag == "SEV"]
+    _having_been(clause, sizes)
+    _little_of(clause, sizes)
     if len(sizes) == 1 and sizes[0] and chunks[sizes[0] - 1].tag == "NOW" and chunks[sizes[0]].value != "moderate":
         only = chunks[sizes[0]]
         for mention in subjects_before(clause, sizes[0]):
@@ -218,6 +230,7 @@ def _compare_sizes(clause: Clause) -> None:
         targets = (
             next(([m] for m in clause.mentions if m.first <= one < m.index), None)
             or subjects_before(clause, one)
+            or (subjects_before(clause, two) if then_now else [])
             or [m for m in clause.mentions if m.index > two][:1]
         )
         for mention in targets:
@@ -228,6 +241,34 @@ def _compare_sizes(clause: Clause) -> None:
             )
             if order and (not mention.events or gone):
                 mention.events.append(Event("increased" if order > 0 else "decreased", False, chunks[two]))
+
+
+def _little_of(clause: Clause, sizes: list[int]) -> None:
+    """ "Only a trace remains of the large effusion": the size of now stands first."""
+    for index in sizes:
+        rest = clause.chunks[index + 1 : index + 3]
+        if [c.tag for c in rest] != ["CHG", "PREP"] or rest[0].text not in _LEFT or not rest[1].text.startswith("of"):
+            continue
+        mention = next((m for m in clause.mentions if m.index > index), None)
+        if mention is not None:
+            mention.severity = clause.chunks[index]
+            mention.events = [Event("decreased", False, clause.chunks[index])]
+            mention.compares = True
+
+
+_LEFT = frozenset(("remains", "remain", "remained", "persists", "persist", "is left"))
+
+
+def _having_been(clause: Clause, sizes: list[int]) -> None:
+    """ "is large, having been small": the size after "having been" is that of before."""
+    for one, two in zip(sizes, sizes[1:], strict=False):
+        words = [c.text for c in clause.chunks[max(0, two - 3) : two]]
+        former = "having" in words or words[-2:] == ["had", "been"] or words[-1:] == ["had been"]
+        order = _ORDER[clause.chunks[one].value] - _ORDER[clause.chunks[two].value]
+        for mention in subjects_before(clause, one) if former and order else []:
+            mention.severity = clause.chunks[one]
+            mention.events = [e for e in mention.events if not e.weak]
+            mention.events.append(Event("increased" if order > 0 else "decreased", False, clause.chunks[one]))
 
 
 def _device_state(clause: Clause, index: int, chunk: Chunk) -> None:
@@ -264,10 +305,34 @@ def _devices(clause: Clause, index: int, chunk: Chunk, targets: list[Mention]) -
     if devices:
         return devices
     earlier = [m for m in clause.mentions if m.is_device and m.index < index]
+    if (
+        not earlier
+        and index > 1
+        and before is not None
+        and before.tag == "V"
+        and clause.chunks[index - 2].tag in ("W", "FIND")
+    ):
+        return []  # "the balloon is out, and the ET tube remains"
     return earlier[-1:] or [m for m in clause.mentions if m.is_device and m.index > index][:1]
 
 
+def _told_of_before(clause: Clause, index: int) -> bool:
+    """ "Cleared yesterday, the opacity is ...": a participle at the start tells of an earlier step."""
+    if index > 1 or "v" not in clause.chunks[index].flags and "p" not in clause.chunks[index].flags:
+        return False
+    rest = clause.chunks[index + 1 : index + 7]
+    comma = next((i for i, c in enumerate(rest) if c.tag == "COMMA"), None)
+    if not comma or comma + 1 >= len(rest) or rest[comma + 1].text not in ("the", "this"):
+        return False
+    lead = rest[:comma]
+    return any(c.tag == "CMPW" and c.text != "since" or c.text.startswith("on ") for c in lead) and all(
+        c.tag in ("CMPW", "CMP", "NOW", "ADV", "PREP", "ART", "W") for c in lead
+    )
+
+
 def _is_earlier(clause: Clause, index: int) -> bool:
+    if _told_of_before(clause, index):
+        return True
     before = clause.chunks[max(0, index - 3) : index]
     after = clause.chunks[index + 1 : index + 3]
     if any(c.text in ("was", "were", "had", "had been") for c in before) and any(
@@ -310,8 +375,8 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
             return _attributive(clause, index, mention), None
         if mention.index < index < mention.last:
             return [mention], None
-    if chunk.note == "forward":
-        return [m for m in clause.mentions if m.index > index][:1], None
+    if chunk.note in ("forward", "swap"):
+        return _exchanged(clause, index, chunk), None
     if _is_noun(chunk):
         target = _after_noun(clause, index)
         if target is not None:
@@ -346,6 +411,30 @@ def _targets(clause: Clause, index: int, chunk: Chunk) -> tuple[list[Mention], s
         if later and not any(c.tag in ("COMMA", "CONJ", "V") for c in clause.chunks[index + 1 : later[0].first]):
             return later[:1], None
     return alive or subjects, side
+
+
+def _exchanged(clause: Clause, index: int, chunk: Chunk) -> list[Mention]:
+    """What came: "replaced by", "exchanged for", "has given way to" name it after, "has taken the place of" before."""
+    after = [m for m in clause.mentions if m.index > index][:1]
+    before = [m for m in clause.mentions if m.last <= index][-1:]
+    devices = any(m.is_device or m.finding == "tracheostomy" for m in [*before, *after])
+    if devices:
+        _taken_out(clause, index, chunk)
+    elif before and (not after or after[0].finding != before[0].finding):
+        before[0].events.append(Event("resolved", False, chunk))
+    return after if chunk.note == "forward" else [m for m in before if m.is_device]
+
+
+def _taken_out(clause: Clause, index: int, chunk: Chunk) -> None:
+    """Of two devices that were exchanged, the one that is out, where the two can be told apart by name or side."""
+    one = next((m for m in reversed(clause.mentions) if m.last <= index and m.is_device), None)
+    two = next((m for m in clause.mentions if m.index > index and (m.is_device or m.finding == "tracheostomy")), None)
+    if one is None or two is None or (one.finding, one.sides) == (two.finding, two.sides):
+        return
+    if one.finding == two.finding and not (one.sides and two.sides):
+        return
+    out = one if chunk.note == "forward" else two
+    out.events.append(Event("resolved", False, chunk))
 
 
 def _former_size(clause: Clause, chunk: Chunk, mention: Mention) -> None:
@@ -455,9 +544,11 @@ def _inverted(clause: Clause, index: int) -> Mention | None:
     if not later:
         return None
     gap = clause.chunks[index + 1 : later[0].first]
-    if clause.chunks[index].text.startswith(("previously", "formerly")) and not any(
+    if clause.chunks[index].text.startswith(("previously", "formerly", "not ", "never ")) and not any(
         c.tag in ("SEP", "STOP", "NEG") for c in gap
     ):
+        return later[0]
+    if _told_of_before(clause, index):
         return later[0]
     if any(
         c.tag in ("COMMA", "WITH", "SEP", "EXCEPT", "AFTER", "REL", "PRON", "STOP", "NEG", "DASH", "CAUSE")
@@ -530,9 +621,15 @@ def latest(events: list[Event]) -> Event | None:
     """The change that stands in the end: of several steps the last, but "still there" and "not gone" take back no direction."""
     steps = [e for e in events if not e.earlier] or events
     strong = [e for e in steps if not e.weak]
+    if not strong and steps and any(e.earlier and e.label in ("resolved", "decreased") for e in events):
+        back = steps[-1]
+        if "again" in back.chunk.text.split() or "once more" in back.chunk.text:
+            return Event("new", False, back.chunk, back.side)  # "again present after clearing"
     if not strong:
         return steps[-1] if steps else None
     last = strong[-1]
+    if last.chunk.note == "reaccum" and any(e.earlier and e.label == "resolved" for e in events):
+        return Event("new", False, last.chunk, last.side)
     if last.label == "unchanged" and not last.step and len(strong) < 3:
         directed = [e for e in strong if e.label != "unchanged"]
         if directed:

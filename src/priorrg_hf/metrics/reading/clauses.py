@@ -108,6 +108,7 @@ def split_clauses(chunks: list[Chunk]) -> list[list[Chunk]]:
             _side_takes_up(chunks, index)
             or (_new_sentence(chunks, index) and _says_something(parts[-1]))
             or _next_subject(chunks, index, parts)
+            or _full_sentence(chunks, index, parts)
         ):
             parts.append([])
         else:
@@ -130,6 +131,25 @@ def _next_subject(chunks: list[Chunk], index: int, parts: list[list[Chunk]]) -> 
     while position < len(chunks) and (chunks[position].tag in MODIFIERS or chunks[position].tag == "CONJ"):
         position += 1
     return position < len(chunks) and chunks[position].tag == "FIND"
+
+
+def _full_sentence(chunks: list[Chunk], index: int, parts: list[list[Chunk]]) -> bool:
+    """ ", and the right effusion has returned": a subject and a verb of its own, after a statement that has both."""
+    rest = chunks[index + 1 : index + 10]
+    if chunks[index].tag != "COMMA" or len(rest) < 3 or rest[0].text != "and":
+        return False
+    named = len(parts) > 1 or any(c.tag == "FIND" for c in parts[-1])
+    if not named or not any(c.tag in ("V", "CHG", "NEGCHG") for c in parts[-1]):
+        return False
+    position = 1
+    while position < len(rest) and (rest[position].tag in MODIFIERS or rest[position].tag == "NEG" and position == 1):
+        position += 1
+    if position + 1 >= len(rest) or rest[position].tag != "FIND":
+        return False
+    said = next((c for c in rest[position + 1 :] if c.tag not in ("NOW", "ADV")), rest[position])
+    return said.tag in ("V", "NOT", "NEGCHG", "HEDGEPOST", "NEGPOST") or (
+        said.tag == "CHG" and "v" in said.flags and rest[1].text == "the"
+    )
 
 
 def _joins_adjectives(chunks: list[Chunk], index: int) -> bool:
@@ -164,12 +184,16 @@ def _side_takes_up(chunks: list[Chunk], index: int) -> bool:
         and position - start < 4
     ):
         position += 1
-    if position >= len(chunks) or chunks[position].tag != "SIDE" or "compare" in chunks[position].flags:
+    if (
+        position >= len(chunks)
+        or (chunks[position].tag != "SIDE" and chunks[position].value != "other")
+        or "compare" in chunks[position].flags
+    ):
         return False
     if not any(c.tag in ("FIND", "SIDE") for c in chunks[:index]):
         return False
     position += 1
-    while position < len(chunks) and (chunks[position].tag in ("LUNG", "ADV", "COMMA") or chunks[position].text in ("one", "ones", "component", "sided")):  # fmt: skip
+    while position < len(chunks) and (chunks[position].tag in ("LUNG", "ADV", "COMMA") or chunks[position].text in ("there", "one", "ones", "component", "sided")):  # fmt: skip
         position += 1
     if position >= len(chunks):
         return False
@@ -318,6 +342,8 @@ def _phrase_start(chunks: list[Chunk], index: int, floor: int) -> int:
 def _joins_modifiers(chunks: list[Chunk], joint: int, floor: int) -> bool:
     """Whether the joint stands between modifiers of one noun: "left and right", "mild to moderate", "small, stable"."""
     before, after = chunks[joint - 1], chunks[joint + 1]
+    if chunks[joint].tag == "COMMA" and after.text in ("the", "a", "an"):
+        return False  # "no larger, the oedema no better"
     if before.tag == "SEV" and after.tag == "SEV" and (chunks[joint].text in ("to", "or", "/", "-", "–") or chunks[joint].tag == "DASH"):  # fmt: skip
         return True
     if (
@@ -370,8 +396,16 @@ def _phrase_end(chunks: list[Chunk], index: int, limit: int) -> int:
                 break
             end = reach
         elif (
-            chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES)
-        ) or chunk.tag == "BACKREF":
+            (chunk.tag == "SIDE" and (_bare_place(chunks, end, limit) or chunks[index].text in _PARTICIPLES))
+            or chunk.tag == "BACKREF"
+            or (
+                chunk.text
+                in ("only", "mostly", "largely", "mainly", "predominantly", "solely", "chiefly", "primarily")
+                and end + 1 < limit
+                and chunks[end + 1].tag == "PREP"
+                and any(c.tag == "SIDE" for c in chunks[end + 2 : end + 4])
+            )
+        ):
             end += 1
         elif chunk.tag in ("COMMA", "PAREN") and end + 1 < limit and chunks[end + 1].tag == "SIDE" and "compare" in chunks[end + 1].flags:  # fmt: skip
             end += 2
@@ -492,6 +526,15 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     gap = clause.between(earlier.last, later.first)
     tags = {c.tag for c in gap}
     words = clause.between(later.first, later.index)
+    if (
+        "COMMA" in tags
+        and tags <= {"COMMA", "W", "V", "ADV"}
+        and gap[-1].tag == "COMMA"
+        and words
+        and words[0].text in ("the", "a", "an")
+        and _leads_in(clause, earlier)
+    ):
+        return "break"
     if not gap:
         mixed = earlier.is_device != later.is_device
         return "break" if mixed or any(c.tag in ("CHG", "SEV", "SIDE", "HEDGE", "ART") for c in words) else "list"
@@ -538,6 +581,16 @@ def _relation(clause: Clause, earlier: Mention, later: Mention) -> str:
     if tags & {"V", "CHG", "NEGPOST"}:
         return "near" if "PREP" in tail or "V" in tail else "break"
     return "near" if "PREP" in tags else "list" if tags <= JOINTS | {"W", "ADV", "VSEEN", "LUNG", "ART"} else "break"
+
+
+def _leads_in(clause: Clause, earlier: Mention) -> bool:
+    """ "With removal of the drain, a pneumothorax has developed": what comes before the comma only introduces."""
+    first = clause.chunks[0]
+    return (
+        earlier is clause.mentions[0]
+        and (first.tag in ("WITH", "AFTER") or first.text in ("on", "upon", "since", "in addition to"))
+        and (first.tag == "WITH" or any(c.tag == "CHG" and "n" in c.flags for c in clause.chunks[: earlier.first]))
+    )
 
 
 def _is_predicate(chunk: Chunk) -> bool:

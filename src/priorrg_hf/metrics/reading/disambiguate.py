@@ -13,6 +13,7 @@ def disambiguate(chunks: list[Chunk]) -> list[Chunk]:
     """The chunks of a sentence with ambiguous ones settled, in place."""
     chunks = _numbered(_one_place(chunks))
     chunks = _greater_than(chunks)
+    chunks = _put_in(chunks)
     for index, chunk in enumerate(chunks):
         settle = _RULES.get(chunk.tag)
         if settle is not None:
@@ -69,24 +70,62 @@ def _numbered(chunks: list[Chunk]) -> list[Chunk]:
     return result
 
 
+_MORE = frozenset(("greater", "larger", "bigger", "more", "worse", "smaller", "less", "denser", "more extensive", "more marked", "more prominent", "more pronounced", "less extensive", "less marked"))  # fmt: skip
+
+
 def _greater_than(chunks: list[Chunk]) -> list[Chunk]:
-    """ "right effusion greater than left": both sides have one."""
+    """ "Right effusion greater than left", "the right effusion is larger than that on the left", "the left larger than the right": both have it."""
     if not any(c.text == "than" for c in chunks):
         return chunks
     result: list[Chunk] = []
     index = 0
     while index < len(chunks):
         chunk = chunks[index]
-        rest = [c for c in chunks[index + 1 : index + 5] if c.tag not in ("ART", "PREP")]
-        if chunk.text in ("greater", "larger", "bigger", "more", "worse", "smaller", "less") and index and chunks[index - 1].tag in ("FIND", "LUNG") and len(rest) > 1 and rest[0].text == "than" and rest[1].tag == "SIDE":  # fmt: skip
-            last = chunks.index(rest[1])
-            result.append(
-                Chunk("SIDE", "bilateral", "compare", f"{chunk.text} than {rest[1].text}", chunk.start, rest[1].end)
-            )
-            index = last + 1
-            continue
+        rest = [c for c in chunks[index + 1 : index + 7] if c.tag not in ("ART", "PREP", "REL", "PRON")]
+        if chunk.text in _MORE and result and len(rest) > 1 and rest[0].text == "than" and rest[1].tag == "SIDE":
+            start = len(result)
+            while start and result[start - 1].tag in ("V", "NOW", "ADV"):
+                start -= 1
+            before = result[start - 1] if start else None
+            if before is not None and before.tag == "SIDE" and before.value != rest[1].value:
+                start -= 1
+                while start and result[start - 1].tag == "ART":
+                    start -= 1
+            if before is not None and before.tag in ("FIND", "LUNG", "SIDE") and before.value != rest[1].value:
+                last = chunks.index(rest[1])
+                del result[start:]
+                text = f"{chunk.text} than {rest[1].text}"
+                result.append(Chunk("SIDE", "bilateral", "compare", text, chunk.start, rest[1].end))
+                index = last + 1
+                continue
         result.append(chunk)
         index += 1
+    return result
+
+
+def _put_in(chunks: list[Chunk]) -> list[Chunk]:
+    """Words left out: "neither the right effusion nor the left [effusion] has altered", "the right [lung] is clear"; and "favour A over B"."""
+    result: list[Chunk] = []
+    favoured = False
+    for index, chunk in enumerate(chunks):
+        rest = [c for c in chunks[index + 1 : index + 4] if c.tag not in ("ADV", "ART")]
+        result.append(chunk)
+        if chunk.tag == "SIDE" and "compare" not in chunk.flags and rest and "neg" not in chunk.flags:
+            nor = any(c.text == "nor" for c in chunks[max(0, index - 3) : index])
+            named = next((c for c in reversed(chunks[:index]) if c.tag == "FIND"), None)
+            if nor and named is not None and rest[0].tag in ("V", "CHG", "NOT"):
+                result.append(Chunk("FIND", named.value, named.flags, named.text, chunk.start, chunk.end, named.note))
+            says = rest[0].tag == "V" and rest[0].text in ("is", "remains", "appears", "was") and len(rest) > 1
+            if says and rest[1].tag == "CLEAR" and chunk.value in ("left", "right"):
+                result.append(Chunk("LUNG", "lung", "", "lung", chunk.start, chunk.end))
+        favoured = (
+            favoured or chunk.tag == "HEDGE" and chunk.text.startswith(("favor", "favour", "would favo", "i favo"))
+        )
+        if favoured and chunk.text == "over" and chunk.tag == "PREP":
+            after = next((c for c in chunks[index + 1 :] if c.tag not in ("ART", "ADV", "SEV", "W")), None)
+            if after is not None and after.tag == "FIND" and any(c.tag == "FIND" for c in chunks[:index]):
+                chunk.tag, chunk.value = "VERSUS", "uncertain"
+                favoured = False
     return result
 
 
@@ -134,9 +173,19 @@ def _both(chunks: list[Chunk], index: int) -> None:
 _ANATOMY = frozenset(("lobes", "lobe", "zones", "zone", "hila", "apices", "hemithoraces", "sides", "regions", "fields", "spaces", "cavities", "hilar", "basal", "perihilar", "lungs", "bases", "upper", "lower", "mid", "middle", "apical", "basilar", "hemithorax", "perihila"))  # fmt: skip
 
 
+def _is_month(chunks: list[Chunk], index: int) -> bool:
+    before, after = chunks[index - 1], chunks[index + 1] if index + 1 < len(chunks) else None
+    dated = before.tag == "NUM" or before.text in ("in", "since", "of", "from", "on", "until", "early", "late", "mid")
+    return dated or (
+        after is not None and after.tag == "NUM" and before.text in ("from", "on", "since", "of", "dated")
+    )
+
+
 def _hedge(chunks: list[Chunk], index: int) -> None:
     chunk = chunks[index]
-    if chunk.text == "either":
+    if chunk.text == "may" and index and _is_month(chunks, index):
+        chunk.tag, chunk.value = "W", "word"
+    elif chunk.text == "either":
         place = next((i for i in range(index + 1, len(chunks)) if chunks[i].tag == "FIND"), None)
         after = chunks[place + 1 :] if place is not None else []
         if (
@@ -491,8 +540,11 @@ def _deny_negation(chunks: list[Chunk], index: int) -> None:
 def _article(chunks: list[Chunk], index: int) -> None:
     """ "There is one at the right apex": one of what was named."""
     following = _next(chunks, index)
-    if chunks[index].text == "one" and (following is None or following.tag in ("PREP", "V", "COMMA", "STOP")):
+    if chunks[index].text == "one" and (following is None or following.tag in ("PREP", "V", "COMMA", "STOP", "CHG")):
         chunks[index].tag = "PRON"
+
+
+_HARD = ("difficult", "hard", "impossible", "unable")
 
 
 def _deny_clause(chunks: list[Chunk], index: int) -> None:
@@ -502,11 +554,43 @@ def _deny_clause(chunks: list[Chunk], index: int) -> None:
             following.tag, following.value, following.flags = "CHG", "resolved", "pv"
         if following.tag in ("CHG", "MOVE"):
             following.denied = True
+            if chunks[index].text.endswith((" whether", " if")) or chunks[index].text.startswith(_HARD):
+                following.tag = "PSEUDO"  # "it is difficult to say whether it has changed" tells no course
             return
         if following.tag == "SEP":
-            return
+            break
+    # Without a change the finding itself is denied or doubted: "I do not think that there is an effusion".
+    doubts = any(
+        word in chunks[index].text
+        for word in ("unlikely", "doubt", "certain", "sure", "clear", "difficult", "hard", "impossible", "unable")
+    )
+    chunks[index].tag, chunks[index].value = ("HEDGE", "pre") if doubts else ("NEG", "pre")
+    for following in chunks[index + 1 : index + 3]:
+        if following.text in ("there", "is", "are", "there is", "there are"):
+            following.tag = "PSEUDO"
 
 
-_RULES = {"NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
+def _verb(chunks: list[Chunk], index: int) -> None:
+    """ "A small effusion appeared on the left": no more than a verb of seeming with something after it, else it is new."""
+    following = _next(chunks, index)
+    ends = following is None or following.tag in ("STOP", "COMMA", "CONJ", "CMPW", "SEP", "AFTER")
+    ends = ends or (following is not None and following.text in ("on", "on the", "at the", "in the"))
+    if chunks[index].text == "appeared" and index and ends:
+        chunks[index].tag, chunks[index].value, chunks[index].flags = "CHG", "new", "vp"
+
+
+def _role(chunks: list[Chunk], index: int) -> None:
+    """What may only "contribute" or "explain" is doubted when it is named for the first time, not when it was told already."""
+    chunk = chunks[index]
+    before = chunks[:index]
+    if chunk.note == "role" and (
+        any(c.tag in ("REL", "PRON") for c in before[-3:]) or not before or before[0].text in ("the", "this", "these")
+    ):
+        chunk.tag = "PSEUDO"
+    elif chunk.note == "technical" and any(c.tag == "CHG" for c in before):
+        chunk.tag = "PSEUDO"  # "the apparent increase may be projectional" doubts the change
+
+
+_RULES = {"V": _verb, "HEDGEPOST": _role, "NEGTHAT": _deny_clause, "DENYNEG": _deny_negation, "ART": _article, "BOTH": _both, "HEDGE": _hedge, "SEV": _severity, "CHG": _change, "CLEAR": _clear, "NEGPOST": _look, "SEP": _parenthetic, "PREP": _device_in}  # fmt: skip
 
 __all__ = ["disambiguate"]

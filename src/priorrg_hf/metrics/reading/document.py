@@ -7,6 +7,7 @@ from .attributes import settle_sides
 from .change import attach_changes, latest
 from .clauses import Clause, Event, Mention, Part, find_mentions, split_clauses
 from .disambiguate import disambiguate
+from .passages import verb_first, with_verb, without_scopes
 from .scope import settle_presence
 from .statement import OVERALL, Statement, Trigger
 from .tokens import Chunk, Sentence, sentences
@@ -18,6 +19,7 @@ _NONE = frozenset(("none", "no", "nil", "not available", "unavailable", "n/a", "
 _OPPOSITE = {"left": "right", "right": "left"}
 
 
+_ADVISED = frozenset(("suggested", "requested", "proposed", "planned", "considered", "indicated"))
 _STEPS = 12  # of a course told in a report, the last; so that reading stays linear in the length of the text
 
 
@@ -50,6 +52,7 @@ class Document:
         self.overall: list[Event] = []
         self.heads: list[Mention] = []  # of the last group
         self.all_heads: list[Mention] = []  # of the last sentence that names findings
+        self.named: list[Mention] = []  # so far in this sentence
         self.side: str | None = None
         self.heading: list[Chunk] = []
         self.lung_sides: list[str] | None = None
@@ -63,16 +66,21 @@ class Document:
         if sentence.section == "comparison":
             self.compares = self.compares or _names_a_study(sentence.chunks)
             return
-        chunks = _without_scopes(disambiguate(list(sentence.chunks)))
+        chunks = without_scopes(disambiguate(list(sentence.chunks)))
         chunks = self._under_heading(sentence, chunks)
         self._note_comparisons(chunks)
         named: list[Mention] = []
+        before: list[Chunk] = []
+        self.named = named
         for number, part in enumerate(split_clauses(chunks)):
+            part = with_verb(part, before)
             named += self._read_clause(part, number)
+            before = part
         if named:
             self.all_heads = [m for m in named if m.head] or named
 
     def _under_heading(self, sentence: Sentence, chunks: list[Chunk]) -> list[Chunk]:
+        self.compares = self.compares or any(c.tag == "CMP" for c in sentence.heading)
         if sentence.heading is self.heading or not sentence.heading:
             self.heading = sentence.heading
             return chunks
@@ -102,9 +110,13 @@ class Document:
 
     def _note_comparisons(self, chunks: list[Chunk]) -> None:
         for index, chunk in enumerate(chunks):
-            if chunk.tag in ("CMP", "MOVE") or (chunk.tag == "CMPW" and _surely_compares(chunks, index)):
+            if (
+                chunk.tag in ("CMP", "MOVE")
+                or chunk.note == "compares"
+                or (chunk.tag == "CMPW" and _surely_compares(chunks, index))
+            ):
                 self.compares = True
-            elif chunk.tag == "FOLLOW":
+            elif chunk.tag == "FOLLOW" and not any(c.text in _ADVISED for c in chunks[index + 1 :]):
                 self.compares = self.compares or any(c.tag == "V" for c in chunks[index + 1 :])
 
     def _default_side(self) -> str | None:
@@ -146,7 +158,8 @@ class Document:
 
     def _with_antecedent(self, chunks: list[Chunk], number: int) -> list[Chunk]:
         """A clause that speaks of an earlier finding without naming it gets that finding put in its place."""
-        if any(c.tag in ("FIND", "DEVSTATE") for c in chunks) or not self.heads:
+        elided = number and bool(self.heads) and verb_first(chunks)
+        if not elided and any(c.tag in ("FIND", "DEVSTATE") for c in chunks) or not self.heads:
             pronoun = next((i for i, c in enumerate(chunks[:2]) if c.tag == "PRON"), None)
             if pronoun is None or not self.heads or not any(c.tag == "FIND" for c in chunks):
                 return chunks
@@ -161,7 +174,7 @@ class Document:
             if c.tag in ("CHG", "SEV", "NEGPOST", "HEDGEPOST", "MOVE", "HEDGEPOST2", "NOT", "NEGCHG", "HEDGE")
         ]
         pronoun = next((i for i, c in enumerate(chunks) if c.tag == "PRON"), None)
-        side = next((i for i, c in enumerate(chunks) if c.tag == "SIDE"), None)
+        side = next((i for i, c in enumerate(chunks) if c.tag == "SIDE" or c.value == "other"), None)
         if pronoun is not None and chunks[pronoun].text == "one" and side is not None:
             said = said or [side]
         if not said or (pronoun is None and side is None and not self._goes_on(chunks, number)):
@@ -169,11 +182,11 @@ class Document:
         antecedents = self._antecedents(chunks[pronoun] if pronoun is not None else None, chunks)
         if not antecedents:
             return chunks
-        place = pronoun if pronoun is not None else 0
+        place = pronoun if pronoun is not None and not elided else 0
+        if elided:
+            pronoun = side = None
         if pronoun is None and side is not None and side < said[0]:
-            place = side + 1
-            while place < len(chunks) and chunks[place].text in ("one", "ones", "component", "side", "sided"):
-                place += 1
+            place = _after_side(chunks, side)
         stand_ins: list[Chunk] = []
         for mention in antecedents:
             if stand_ins:
@@ -184,6 +197,12 @@ class Document:
                 if side is None and not mention.parts and tables.findings()[mention.finding].sided
                 else None
             )
+            if (
+                pronoun is not None
+                and chunks[pronoun].text in ("the former", "the latter")
+                and len(mention.parts) == 2
+            ):
+                known = mention.parts[0 if chunks[pronoun].text == "the former" else 1].side
             if known is not None and (pronoun is not None or place == 0):
                 stand_ins.append(Chunk("SIDE", known, "", "@", chunks[0].start, chunks[0].start))
             another = any(c.text in ("one", "ones") for c in chunks) and not any(
@@ -221,6 +240,8 @@ class Document:
         if pronoun is not None:
             everything = [m for m in self.all_heads if m.kind != "other"] or placed
             if pronoun.text in _PLURAL or pronoun.text == "both":
+                here = [m for m in self.named if m.kind != "other"]
+                everything = here if pronoun.text == "both" and len(_distinct(here)) == 2 else everything
                 group = placed if len(placed) > 1 else everything if len(everything) > 1 else placed
                 alive = [m for m in group if m.presence != "absent"]
                 return _distinct(alive or group)
@@ -333,6 +354,12 @@ class Document:
             lung = self._lung_of(clause, index)
             if lung is None:
                 continue
+            if (
+                index
+                and clause.chunks[index - 1].text in ("was", "were", "had been")
+                and any(c.tag == "NOW" for c in clause.chunks[index + 1 :])
+            ):
+                continue  # "which was clear, now shows consolidation"
             side = _one_side(lung)
             if any(c.tag in ("NOW", "CHG") for c in clause.chunks[max(0, index - 3) : index]):
                 self.compares = True
@@ -349,6 +376,8 @@ class Document:
         for chunk in clause.chunks[max(0, index - 2) : index + 1]:
             if chunk.tag == "SIDE":
                 sides.append(chunk.value)
+            elif chunk.tag == "BACKREF" and self.side in _OPPOSITE:
+                sides.append(_OPPOSITE[self.side] if chunk.value == "other" else self.side)
         default = self._default_side()
         return sides or ([default] if default else [])
 
@@ -356,7 +385,12 @@ class Document:
         """The sides of the lungs that are called clear, or `None` where something else is."""
         chunks = clause.chunks
         before = [
-            i for i, c in enumerate(chunks[:index]) if c.tag == "LUNG" or (c.tag == "SIDE" and _is_lung_phrase(c))
+            i
+            for i, c in enumerate(chunks[:index])
+            if c.tag == "LUNG"
+            or (c.tag == "SIDE" and (_is_lung_phrase(c) or c.text.endswith("lobe")))
+            or c.tag == "BACKREF"
+            or (i and c.text in _LOBES and chunks[i - 1].tag == "SIDE")
         ]
         after = [i for i, c in enumerate(chunks[index + 1 : index + 3], start=index + 1) if c.tag == "LUNG"]
         sides = (
@@ -443,6 +477,7 @@ class Document:
                     part.severity or mention.severity,
                     [*mention.events, *part.events],
                     follows=True,
+                    part=part,
                 )
             return
         if side is not None:
@@ -628,6 +663,16 @@ def _one_side(sides: list[str]) -> str | None:
     return sides[0]
 
 
+def _after_side(chunks: list[Chunk], side: int) -> int:
+    place = side + 1
+    while place < len(chunks) and chunks[place].text in ("one", "ones", "component", "side", "sided"):
+        place += 1
+    return place
+
+
+_LOBES = frozenset(("upper lobe", "lower lobe", "upper zone", "lower zone", "mid zone", "upper lung", "lower lung", "mid lung"))  # fmt: skip
+
+
 def _is_lung_phrase(chunk: Chunk) -> bool:
     return (
         chunk.text.split()[-1]
@@ -693,84 +738,6 @@ def _surely_compares(chunks: list[Chunk], index: int) -> bool:
     if chunk.text == "before":
         return following is None or following.tag in ("STOP", "COMMA", "CONJ", "SEP", "WITH", "PAREN")
     return False
-
-
-def _without_scopes(chunks: list[Chunk]) -> list[Chunk]:
-    """The sentence without history, questions and advice, and without what says that there is nothing to compare with."""
-    if not any(c.tag in ("HISTORY", "ADVICE", "FOLLOW", "NOCMP") for c in chunks):
-        return chunks
-    chunks = _without_missing_studies(chunks)
-    result: list[Chunk] = []
-    skipping: str | None = None
-    named = ended = False  # a finding of the scope has been named; its phrase has ended
-    advice = any(c.tag == "ADVICE" for c in chunks)
-    for index, chunk in enumerate(chunks):
-        following = chunks[index + 1] if index + 1 < len(chunks) else None
-        if chunk.tag in ("HISTORY", "ADVICE") or (chunk.tag == "FOLLOW" and advice):
-            if chunk.tag != "HISTORY" and not any(c.tag in ("FIND", "LUNG") for c in result[-12:]):
-                result = [c for c in result if c.tag != "CHG"]
-            kind = "advice" if chunk.tag != "HISTORY" else chunk.value
-            skipping = kind if skipping is None or kind == "forward" else skipping
-            named = ended = False
-            continue
-        if skipping is not None and _scope_ends(chunk, following):
-            skipping = None
-        if skipping == "forward":
-            # In run-on dictation the history ends where the next finding begins without a joint.
-            ended = ended or (named and chunk.tag not in ("CONJ", "COMMA", "FIND"))
-            if (chunk.tag == "FIND" and chunk.flags == "organ") or (ended and chunk.tag in ("FIND", "NEG")):
-                skipping = None
-                result += _start_of_phrase(chunks, index)
-            named = (named or chunk.tag == "FIND") and chunk.tag not in ("CONJ", "COMMA")
-            ended = ended and named
-        elif skipping == "procedure":
-            if named and chunk.tag in ("SIDE", "SEV", "ART", "NEG", "FIND", "COMMA", "WITH", "NOW"):
-                skipping = None
-            named = named or chunk.tag in ("W", "FIND", "DEVSTATE")
-        if skipping is None or (skipping == "advice" and _still_there(chunks, index)):
-            result.append(chunk)
-    return result
-
-
-def _without_missing_studies(chunks: list[Chunk]) -> list[Chunk]:
-    """ "No prior for comparison" as a mark, so that it denies nothing else."""
-    result: list[Chunk] = []
-    for index, chunk in enumerate(chunks):
-        if chunk.tag == "NOCMP":
-            result.append(Chunk("COMMA", ",", "", ",", chunk.start, chunk.end))
-        elif not (chunk.tag == "CMP" and any(c.tag == "NOCMP" for c in chunks[max(0, index - 3) : index])):
-            result.append(chunk)
-    return result
-
-
-def _start_of_phrase(chunks: list[Chunk], index: int) -> list[Chunk]:
-    """The modifiers right before a finding at which a scope ends."""
-    start = index
-    while start > 0 and chunks[start - 1].tag in ("SIDE", "SEV", "ART", "CHG"):
-        start -= 1
-    return chunks[start:index]
-
-
-def _scope_ends(chunk: Chunk, following: Chunk | None) -> bool:
-    if chunk.tag == "SEP":
-        return True
-    return (
-        chunk.tag == "COMMA"
-        and following is not None
-        and (following.tag in ("NOW", "V", "NEG") or following.text in ("the", "there"))
-    )
-
-
-def _still_there(chunks: list[Chunk], index: int) -> bool:
-    """What advice names as known is there: "to check that the consolidation has gone", "to ensure resolution of the effusion"."""
-    if chunks[index].tag in ("CHG", "NEGPOST", "NEG", "CMP", "CMPW", "NOW", "DEVSTATE", "MOVE", "NOT", "HEDGE"):
-        return False
-    for chunk in chunks[index::-1]:
-        if chunk.text in ("the", "this", "these", "of the", "in the") or chunk.tag == "CHG":
-            break
-        if chunk.tag in ("ADVICE", "HISTORY", "FOLLOW"):
-            return False
-    return True
 
 
 def read_document(text: str) -> Document:

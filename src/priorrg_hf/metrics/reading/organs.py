@@ -1,6 +1,6 @@
 """Step 5b: organs that reports name whether or not anything is wrong with them: abnormal, normal, or neither."""
 
-from .clauses import Clause, Mention
+from .clauses import Clause, Event, Mention
 from .tokens import Chunk
 
 
@@ -53,6 +53,11 @@ def _judge_organ(clause: Clause, mention: Mention, words: list[Chunk]) -> None:
     hedge = next((c for c in words if c.tag in ("HEDGE", "HEDGEPOST", "HEDGEPOST2")), None)
     if big is not None and big.tag == "CHG" and (big.note == "size" or "enlarge" in big.text):
         if big.value == "resolved":
+            return
+        led = words.index(big) and words[words.index(big) - 1].tag == "CMPW"
+        if led and normal is not None and not negated:  # "previously enlarged, now normal"
+            mention.presence, mention.presence_chunk, big.value = "absent", normal, "size"
+            mention.events.append(Event("resolved", False, normal))
             return
         if big.denied or negated:
             mention.presence, mention.presence_chunk, big.value = "absent", big, "size"

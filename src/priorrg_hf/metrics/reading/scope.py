@@ -55,7 +55,7 @@ def _deny_changes(clause: Clause) -> None:
 
 
 def _stops_denial(chunk: Chunk) -> bool:
-    return chunk.tag == "W" and chunk.text not in ("been", "significantly", "really", "apparently", "clearly", "convincingly", "obviously", "evidence", "sign", "signs", "of", "been", "at", "all", "to")  # fmt: skip
+    return chunk.tag == "W" and chunk.text not in ("been", "significantly", "really", "acute", "apparently", "clearly", "convincingly", "obviously", "evidence", "sign", "signs", "of", "been", "at", "all", "to")  # fmt: skip
 
 
 def _deny(chunks: list[Chunk], position: int) -> None:
@@ -76,6 +76,11 @@ def _deny(chunks: list[Chunk], position: int) -> None:
 
 def _negate_forward(clause: Clause) -> None:
     for index, chunk in enumerate(clause.chunks):
+        if chunk.tag == "SIDE" and "neg" in chunk.flags and not any(m.index > index for m in clause.mentions):
+            for mention in subjects_before(clause, index):  # "is seen on neither side"
+                mention.presence, mention.presence_chunk = "absent", chunk
+                mention.sides = mention.sides or [chunk.value]
+            continue
         if chunk.tag not in ("NEG", "NOT", "ASSERT", "NEGCHG") and "neg" not in chunk.flags:
             continue
         if chunk.tag == "NOT" and not _not_reaches(clause, index):
@@ -91,12 +96,36 @@ def _negate_forward(clause: Clause) -> None:
             and _denies_predicate(clause, covered, chunk)
         ):
             continue
+        if (
+            covered
+            and chunk.text.startswith(("no sign", "no evidence", "no indication"))
+            and _denies_course(clause, covered[-1])
+        ):
+            continue
         for mention in covered:
             if chunk.tag == "ASSERT":
                 mention.presence = "present"
+            elif chunk.value == "nor" and _nor_has(clause, index):
+                mention.events.append(Event("unchanged", False, chunk))  # "has not grown, nor has the effusion"
             elif not _denied_change_of(clause, index, mention):
                 mention.presence, mention.presence_chunk = "absent", chunk
                 _was_known(clause, mention, chunk)
+                _nothing_left(clause, mention, chunk)
+
+
+def _nothing_left(clause: Clause, mention: Mention, chunk: Chunk) -> None:
+    """ "No trace of the effusion remains", "there is now no effusion": it was there."""
+    if chunk in clause.chunks and (index := clause.chunks.index(chunk)):
+        before = clause.chunks[index - 1]
+        if before.text == "now" or before.note == "therenow":
+            mention.events.append(Event("resolved", False, chunk))
+            return
+    after = [c for c in clause.chunks[mention.last : mention.last + 3] if c.tag not in ("ADV", "PREP", "SIDE")]
+    if after and after[0].text in _REMAINS and not (len(after) > 1 and after[1].tag in ("VSEEN", "NEGPOST", "CHG")):
+        mention.events.append(Event("resolved", False, chunk))
+
+
+_REMAINS = frozenset(("remains", "remain", "remained", "persists", "persist", "persisted", "lingers", "linger"))
 
 
 def _was_known(clause: Clause, mention: Mention, chunk: Chunk) -> None:
@@ -105,6 +134,12 @@ def _was_known(clause: Clause, mention: Mention, chunk: Chunk) -> None:
     known = any(
         c.tag == "CMPW" and c.text in ("previously", "formerly", "earlier", "previous", "prior") for c in words
     )
+    if chunk.tag == "NEGPOST" and chunk in clause.chunks:
+        after = clause.chunks[mention.last : clause.chunks.index(chunk)]
+        told = next((i for i, c in enumerate(after) if c.tag in ("VSEEN", "W")), None)
+        if told is not None and any(c.tag in ("CMPW", "CMP") for c in after[told + 1 : told + 4]):
+            mention.events.append(Event("resolved", False, chunk))  # "the one described yesterday is not seen"
+            return
     if known and (any(c.text in ("the", "of the") for c in words) or chunk.tag == "NEGPOST"):
         mention.events.append(Event("resolved", False, chunk))
 
@@ -114,10 +149,10 @@ def _not_reaches(clause: Clause, index: int) -> bool:
     following = clause.chunks[index + 1 : index + 4]
     if following and following[0].tag == "V" and following[0].text not in ("be", "been"):
         return True
-    for chunk in following:
+    for chunk in clause.chunks[index + 1 : index + 7]:
         if chunk.tag == "FIND":
             return True
-        if chunk.tag not in ("ART", "SIDE", "SEV", "ADV", "W") or chunk.text == "necessarily":
+        if chunk.tag not in ("ART", "SIDE", "SEV", "ADV", "W", "LUNG") or chunk.text == "necessarily":
             return False
     return False
 
@@ -195,6 +230,9 @@ def _own_statement(clause: Clause, mention: Mention, between: list[Chunk], rest:
     """Whether a listed phrase starts a statement of its own: "no effusion, small left pneumothorax"."""
     if any(c.tag == "CONJ" and c.value == "or" for c in between) or any(c.value == "nor" for c in between):
         return False
+    after = clause.chunks[mention.last : mention.last + 2]
+    if mention.kind == "organ" and any(c.tag in ("NORMAL", "ABN") for c in after):
+        return True  # "no effusion heart normal"
     words = clause.chunks[mention.first : mention.index]
     own = any(
         c.tag == "SEV"
@@ -228,6 +266,26 @@ def _ends_in_or(clause: Clause, rest: list[Mention]) -> bool:
     return False
 
 
+def _nor_has(clause: Clause, index: int) -> bool:
+    rest = clause.chunks[index + 1 :]
+    return (
+        len(rest) > 1
+        and rest[0].text in ("has", "have", "is", "are", "did", "does", "do")
+        and rest[1].text != "there"
+        and not any(c.tag in ("CHG", "NEGPOST", "VSEEN") for c in rest)
+        and any(c.tag == "CHG" and c.denied and c.value != "new" for c in clause.chunks[:index])
+    )
+
+
+def _denies_course(clause: Clause, last: Mention) -> bool:
+    """ "no sign of the effusion resolving" """
+    following = next((c for c in clause.chunks[last.last :] if c.tag != "ADV"), None)
+    if following is None or following.tag != "CHG" or "g" not in following.flags:
+        return False
+    following.denied = last.compares = True
+    return True
+
+
 def _denies_predicate(clause: Clause, covered: list[Mention], negation: Chunk) -> bool:
     """ "neither A nor B has enlarged": the change is denied, the findings are there. But "no effusion has developed" denies the finding."""
     last = covered[-1]
@@ -249,6 +307,9 @@ def _denies_predicate(clause: Clause, covered: list[Mention], negation: Chunk) -
 
 def _denied_change_of(clause: Clause, index: int, mention: Mention) -> bool:
     """Whether the negation is about a change of the mention, which is then there: "no increase in the effusion", "no worsening edema"."""
+    if clause.chunks[index].text == "no new or":
+        mention.compares = True
+        return False
     denied = [
         (i, c)
         for i, c in enumerate(clause.chunks[index + 1 : mention.index], start=index + 1)
@@ -291,6 +352,8 @@ def subjects_before(clause: Clause, index: int, verb: bool | None = None) -> lis
     relative = any(c.tag == "REL" for c in clause.chunks[before[-1].last : index])
     if relative and before[-1].relation not in ("explain", "versus"):
         return [before[-1]]
+    if len(before) > 1 and not before[-1].head and before[-1].last == index and _stands_apart(clause, before):
+        return [before[-1]]
     if len(members) < 2:
         return members
     between = clause.chunks[members[-1].last : index]
@@ -313,6 +376,19 @@ def subjects_before(clause: Clause, index: int, verb: bool | None = None) -> lis
             break
         start -= 1
     return members[start:]
+
+
+def _stands_apart(clause: Clause, before: list[Mention]) -> bool:
+    """ "Collapse, with the left effusion unaltered": the word right after the last finding is said of it alone."""
+    last = before[-1]
+    if last.relation not in ("with", "near"):
+        return False
+    joint = clause.chunks[before[-2].last : last.first]
+    words = clause.chunks[last.first : last.index]
+    comma = max((i for i, c in enumerate(joint) if c.tag == "COMMA"), default=None)
+    if last.relation == "near":
+        return comma == len(joint) - 1  # "ETT above the carina, left PICC unchanged"
+    return comma is not None or any(c.text == "the" for c in words)
 
 
 def _look_back(clause: Clause) -> None:
@@ -365,6 +441,8 @@ def _look_back(clause: Clause) -> None:
         )
         for mention in targets:
             if mention.presence == "absent" and value == "uncertain" and not whole:
+                continue
+            if value == "absent" and mention.is_device and _about_tip(clause, mention.first):
                 continue
             mention.presence, mention.presence_chunk = value, chunk
             if value == "absent":

@@ -16,15 +16,34 @@ LONGEST_SENTENCE = (
 _SHORT = r"b/l|w/o|w/|c/w|s/p|r/o|h/o|d/t|2/2"
 _TOKEN = re.compile(
     rf"(?<![a-z0-9])(?:{_SHORT})(?![a-z0-9])|\d+(?:\s?\.\s?\d+)?(?=\s*(?:cm|mm|ml|cc)\b)|\d+\.\d+|\d{{1,2}}:\d\d|\d+"
-    r"|[a-z]+(?:n't|'s(?=\W|$))?|\.\.+|[.,;:?!()/<>=&+#~→↑↓*]|--+|[–—-]|\n",
+    r"|[a-z]+?n't(?![a-z])|[a-z]+(?:'s(?=\W|$))?|\.\.+|[.,;:?!()/<>=&+#~→↑↓*]|--+|[–—-]|\n",
 )
 # A full stop after these ends no sentence.
 _NO_STOP = frozenset(
-    ("vs", "versus", "dr", "approx", "e.g", "i.e", "st", "prob", "poss", "fig", "viz", "mr", "mrs", "ca", "esp")
+    (
+        "vs",
+        "versus",
+        "dr",
+        "approx",
+        "e.g",
+        "i.e",
+        "st",
+        "prob",
+        "poss",
+        "fig",
+        "viz",
+        "mr",
+        "mrs",
+        "ca",
+        "esp",
+        "int",
+        "dev",
+    )
 )
 # Adjectives that are written short with a full stop: what they belong to follows.
 _SHORTENED = frozenset(("moderate", "small", "minimal", "severe", "large", "possible", "probable", "trace", "slight"))  # fmt: skip
 _HEADING_WORDS = 7
+MONTHS = frozenset(("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"))  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -78,6 +97,7 @@ def tokenize(text: str) -> list[Token]:
     lowered = text.lower()
     if len(lowered) != len(text):  # some capitals of other alphabets grow
         lowered = "".join(c if len(c.lower()) != 1 else c.lower() for c in text)
+    lowered = lowered.replace("\u2019", "'")
     tokens: list[Token] = []
     for match in _TOKEN.finditer(lowered):
         word, start, end = match.group(), match.start(), match.end()
@@ -102,7 +122,10 @@ def tokenize(text: str) -> list[Token]:
             continue
         if word == "ct" and (
             (tokens and tokens[-1].text in ("l", "r", "left", "right", "apical", "basal"))
-            or re.match(r"\s+(?:out|removed|in situ|in place|remains|pulled)\b", lowered[end : end + 12])
+            or re.match(
+                r"\s+(?:out|removed|in situ|in place|remains|pulled|removal|placement|insertion)\b",
+                lowered[end : end + 14],
+            )
         ):
             tokens += [Token("chest", start, end, glued), Token("tube", start, end, glued)]
             continue
