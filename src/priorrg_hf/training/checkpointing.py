@@ -12,7 +12,6 @@ Written against transformers 5.18 to 5.24. Two things of `Trainer` are replaced:
   through `from_pretrained`, and a parameter that is not found is an error.
 """
 
-import copy
 import hashlib
 import json
 import os
@@ -298,11 +297,8 @@ def publish_folder(staged: Path, final: Path) -> None:
 def load_exactly(model: PreTrainedModel, folder: str) -> None:
     """Copies every parameter and buffer of the checkpoint in `folder` into `model`; raises if one of them is missing."""
     try:
-        # The model may have been made from weights of another class; what the checkpoint was saved with is this one.
-        config = copy.deepcopy(model.config)
-        config.architectures = [type(model).__name__]
         loaded: Any = type(model).from_pretrained(
-            folder, config=config, dtype=model.dtype, output_loading_info=True, local_files_only=True
+            folder, config=model.config, dtype=model.dtype, output_loading_info=True, local_files_only=True
         )
         stored, info = loaded
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
