@@ -18,6 +18,7 @@ from training_helpers import (
     stage_1_model,
     stage_2_model,
 )
+from transformers import TrainingArguments
 
 from priorrg_hf import (
     PriorRGContrastiveTrainingArguments,
@@ -234,14 +235,19 @@ def test_plateau_lowers_both_learning_rates_and_early_stop_ends_the_run(parts, t
     assert trainer.learning_rates() == pytest.approx([5e-7, 5e-8])
 
 
-@pytest.mark.parametrize("settings", [{"bf16": True}, {"activation_checkpointing": True}])
+CHECKPOINTING = "activation_checkpointing"
+if not hasattr(TrainingArguments, CHECKPOINTING):  # its name in older transformers
+    CHECKPOINTING = "gradient_checkpointing"
+
+
+@pytest.mark.parametrize("settings", [{"bf16": True}, {CHECKPOINTING: True}])
 def test_bf16_and_checkpointing_train(parts, tmp_path, settings):
     processor, config = parts
     rows = example_rows(4)
     for make_trainer, make_model in ((contrastive_trainer, stage_1_model), (report_trainer, stage_2_model)):
         plain = gradients_of_step(make_trainer(tmp_path, make_model(config), processor, rows), [rows])
         trainer = make_trainer(tmp_path, make_model(config), processor, rows, max_steps=2, **settings)
-        if "activation_checkpointing" in settings:
+        if CHECKPOINTING in settings:
             enable_checkpointing(trainer.model, {"use_reentrant": False})
             assert largest_difference(plain, gradients_of_step(trainer, [rows])) < 1e-4
         trainer.train()
